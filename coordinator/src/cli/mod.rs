@@ -1,0 +1,222 @@
+//! The command line as the user types it; `config` makes a job of it.
+
+mod failure;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Setting, preset};
+
+pub use failure::{EXIT_BUG, Failure, exit_code};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 target not met, 2 usage or configuration, 3 data or files,
+4 network, 70 a bug in herd, 130 stopped by Ctrl-C.";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  herd train                                  the default job with two local workers
+  herd train iris.toml --epochs 50            a job file; the flag beats the file
+  herd train --set training.codec=f32         any key of a job
+  herd train --workers 0 --listen 0.0.0.0:8080   wait for workers from elsewhere
+
+Precedence: default < preset < job file < environment (HERD_EPOCHS=5) < flag.";
+
+const PREDICT_EXAMPLES: &str = "\
+Examples:
+  herd predict latest flowers.csv             the run that was last
+  herd predict runs/x/best.safetensors digits --format jsonl
+  cat flowers.csv | herd predict latest -     DATA from standard input
+
+DATA is a CSV file with the model's feature columns (others are ignored), an IDX file of images
+(plain or .gz), the name of an embedded data set (its test rows), or - for CSV on standard input.
+The order of the rows is kept.";
+
+const EVALUATE_EXAMPLES: &str = "\
+Examples:
+  herd evaluate latest                        on the test rows of the run's job
+  herd evaluate latest flowers.csv --json
+
+DATA is a CSV file with the label column, or the name of an embedded data set (its test rows).";
+
+/// Trains one neural network on whatever computers turn up.
+#[derive(Debug, Parser)]
+#[command(name = "herd", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model, with local workers and those that connect
+    Train(Box<TrainArgs>),
+    /// Say what a model makes of data
+    Predict(PredictArgs),
+    /// Measure a model on data whose answers are known
+    Evaluate(EvaluateArgs),
+}
+
+/// `herd train`. Values are text here; they are checked together with the other layers.
+#[derive(Debug, Default, Args)]
+#[command(after_help = format!("{TRAIN_EXAMPLES}\nPresets (--set preset=NAME): {}.\n\n{EXIT_CODES}", preset::names().join(", ")))]
+pub struct TrainArgs {
+    /// Job file; without it the default job
+    #[arg(value_name = "JOB.toml")]
+    pub job: Option<PathBuf>,
+    /// Local worker processes; 0 = only those that connect
+    #[arg(long, value_name = "N")]
+    pub workers: Option<String>,
+    /// Start when so many workers are there
+    #[arg(long, value_name = "N")]
+    pub min_workers: Option<String>,
+    /// asynchronous or synchronous
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// Trained between pull and push: batch, steps=N or epoch
+    #[arg(long)]
+    pub frequency: Option<String>,
+    /// Merge rule: auto, nesterov, staleness, mean or sum
+    #[arg(long)]
+    pub strategy: Option<String>,
+    /// Tensors on the wire: f16 or f32
+    #[arg(long)]
+    pub codec: Option<String>,
+    /// How often each training row is used
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<String>,
+    /// Rows of one step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<String>,
+    /// Step size of the optimizer
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<String>,
+    /// sgd, adam or adamw; another than the job's starts from its own defaults
+    #[arg(long, value_name = "TYPE")]
+    pub optimizer: Option<String>,
+    /// Part of the training rows that validates; 0 = none, and the last model is the result
+    #[arg(long, value_name = "PART")]
+    pub validation_split: Option<String>,
+    /// Decides split, order, first parameters and dropout
+    #[arg(long, value_name = "N")]
+    pub seed: Option<String>,
+    /// Start from this model file
+    #[arg(long, value_name = "MODEL")]
+    pub init: Option<String>,
+    /// Local workers compute on: auto, cpu, wgpu or cuda
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Address to listen on; port 0 = any free one
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Folder of this run; default: runs/<time>_<name>
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<String>,
+    /// Name of the run
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Any key of a job, as training.epochs=5; may stand several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object at the end on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl TrainArgs {
+    /// The flags that set keys of the job; `--set` comes last and so wins.
+    ///
+    /// # Errors
+    /// When a `--set` is not KEY=VALUE.
+    pub fn settings(&self) -> Result<Vec<Setting>, Failure> {
+        let named = [
+            ("workers", &self.workers),
+            ("min_workers", &self.min_workers),
+            ("mode", &self.mode),
+            ("frequency", &self.frequency),
+            ("strategy", &self.strategy),
+            ("codec", &self.codec),
+            ("epochs", &self.epochs),
+            ("batch_size", &self.batch_size),
+            ("learning_rate", &self.learning_rate),
+            ("optimizer", &self.optimizer),
+            ("validation_split", &self.validation_split),
+            ("seed", &self.seed),
+            ("init", &self.init),
+            ("device", &self.device),
+            ("listen", &self.listen),
+            ("run_dir", &self.run_dir),
+            ("name", &self.name),
+        ];
+        let mut settings: Vec<Setting> = named
+            .into_iter()
+            .filter_map(|(key, text)| {
+                let flag = format!("--{}", key.replace('_', "-"));
+                Some(Setting { flag, key: key.to_owned(), text: text.clone()? })
+            })
+            .collect();
+        for text in &self.set {
+            let Some((key, value)) = text.split_once('=') else {
+                let message = format!("--set {text}: write KEY=VALUE, such as training.epochs=5");
+                return Err(Failure::Usage(message));
+            };
+            settings.push(Setting {
+                flag: format!("--set {text}"),
+                key: key.trim().to_owned(),
+                text: value.trim().to_owned(),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+/// How predictions are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A header, then one line a row
+    Csv,
+    /// One JSON object a row
+    Jsonl,
+}
+
+/// `herd predict`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{PREDICT_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct PredictArgs {
+    /// Run folder, `latest`, or model file (.safetensors)
+    #[arg(value_name = "RUN|MODEL")]
+    pub model: PathBuf,
+    /// What to predict
+    #[arg(value_name = "DATA")]
+    pub data: PathBuf,
+    /// How to write predictions: csv, or jsonl (one JSON object a row)
+    #[arg(long, value_enum, default_value = "csv", hide_possible_values = true)]
+    pub format: Format,
+    /// Write to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `herd evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{EVALUATE_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct EvaluateArgs {
+    /// Run folder, `latest`, or model file (.safetensors)
+    #[arg(value_name = "RUN|MODEL")]
+    pub model: PathBuf,
+    /// What to evaluate on; without it the test rows of the run's job
+    #[arg(value_name = "DATA")]
+    pub data: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,256 @@
+//! CSV files: a header, one sample a line, features as numbers, the target in a named column.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use csv::StringRecord;
+
+use model::Targets;
+
+use super::lines::LineStarts;
+use super::{DataError, Dataset, Inputs, LabelKind, Names, idx};
+
+/// Reads a training or test file: every column but `label` is a feature. With `names`, columns
+/// and classes are those of the training data.
+///
+/// # Errors
+/// When the file is missing, or a line, column or cell is not what it should be.
+pub fn read(
+    path: &Path,
+    label: &str,
+    kind: LabelKind,
+    names: Option<&Names>,
+) -> Result<Dataset, DataError> {
+    let origin = path.display().to_string();
+    let file = open(path)?;
+    let mut lines = Lines::new(file, &origin)?;
+    let label_index = lines.label_index(label)?;
+    let columns = match names {
+        Some(names) => lines.indices(&names.features)?,
+        None => (0..lines.header.len()).filter(|&index| index != label_index).collect(),
+    };
+    if columns.is_empty() {
+        return Err(DataError::content(origin, format!("has no column besides `{label}`")));
+    }
+    let mut inputs = Vec::new();
+    let mut cells: Vec<(u64, String)> = Vec::new();
+    let mut values = Vec::new();
+    while lines.advance()? {
+        for &column in &columns {
+            inputs.push(lines.number(column)?);
+        }
+        match kind {
+            LabelKind::Class => cells.push((lines.line, lines.text(label_index)?.to_owned())),
+            LabelKind::Number => values.push(lines.number(label_index)?),
+        }
+    }
+    let known = names.map(|names| names.classes.as_slice());
+    let (targets, classes) = match kind {
+        LabelKind::Class => classes(&cells, known, &origin, label)?,
+        LabelKind::Number => (Targets::Values { width: 1, values }, Vec::new()),
+    };
+    let features: Vec<String> = columns.iter().map(|&index| lines.header[index].clone()).collect();
+    Ok(Dataset {
+        inputs: Inputs::Floats(inputs),
+        shape: vec![features.len() as u32],
+        targets,
+        names: Names { features, classes, label: label.to_owned() },
+        origin,
+    })
+}
+
+/// Opens a CSV file, and says so when it is an IDX or gzip file instead.
+fn open(path: &Path) -> Result<File, DataError> {
+    let failed = |error| DataError::io(path, error);
+    let mut start = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).map_err(failed)?;
+    if idx::looks_like(&start[..read]) {
+        let problem = "is an IDX or gzip file, not CSV; write source = { images = \"...\", labels = \"...\" }";
+        return Err(DataError::content(path.display().to_string(), problem));
+    }
+    File::open(path).map_err(failed)
+}
+
+/// Numbers the classes: those of the training data if `known`, else all that occur, sorted
+/// (integers by value).
+fn classes(
+    cells: &[(u64, String)],
+    known: Option<&[String]>,
+    origin: &str,
+    label: &str,
+) -> Result<(Targets, Vec<String>), DataError> {
+    let names = match known {
+        Some(known) => known.to_vec(),
+        None => {
+            let distinct: BTreeSet<&str> = cells.iter().map(|(_, cell)| cell.as_str()).collect();
+            let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
+            let numbers: Option<Vec<i64>> = names.iter().map(|name| name.parse().ok()).collect();
+            if numbers.is_some() {
+                names.sort_by_key(|name| name.parse::<i64>().ok());
+            }
+            names
+        }
+    };
+    let index: std::collections::BTreeMap<&str, i32> =
+        names.iter().map(String::as_str).zip(0..).collect();
+    let numbered = cells.iter().map(|(line, cell)| {
+        index.get(cell.as_str()).copied().ok_or_else(|| DataError::Cell {
+            origin: origin.to_owned(),
+            line: *line,
+            column: label.to_owned(),
+            problem: format!("class `{cell}` does not occur in the training data"),
+        })
+    });
+    let classes = numbered.collect::<Result<_, _>>()?;
+    Ok((Targets::Classes(classes), names))
+}
+
+/// The features of a CSV file to predict, read a few rows at a time.
+pub struct Features<R> {
+    lines: Lines<R>,
+    columns: Vec<usize>,
+}
+
+impl<R: Read> Features<R> {
+    /// Finds the columns `names` in the header; other columns are ignored.
+    ///
+    /// # Errors
+    /// When the header cannot be read or lacks a column.
+    pub fn new(reader: R, origin: &str, names: &[String]) -> Result<Self, DataError> {
+        let lines = Lines::new(reader, origin)?;
+        let columns = lines.indices(names)?;
+        Ok(Self { lines, columns })
+    }
+
+    /// The next rows, at most `rows`, one after the other; empty at the end.
+    ///
+    /// # Errors
+    /// When a line or cell is not what it should be.
+    pub fn next_rows(&mut self, rows: usize) -> Result<Vec<f32>, DataError> {
+        let mut values = Vec::with_capacity(rows * self.columns.len());
+        for _ in 0..rows {
+            if !self.lines.advance()? {
+                break;
+            }
+            for &column in &self.columns {
+                values.push(self.lines.number(column)?);
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// A CSV reader that stands on one line and knows what its columns are called.
+struct Lines<R> {
+    reader: csv::Reader<LineStarts<R>>,
+    header: Vec<String>,
+    record: StringRecord,
+    /// Of the record, as an editor counts.
+    line: u64,
+    origin: String,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(reader: R, origin: &str) -> Result<Self, DataError> {
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .from_reader(LineStarts::new(reader));
+        let header: Vec<String> = match reader.headers() {
+            Ok(header) => header.iter().map(str::to_owned).collect(),
+            Err(error) => return Err(broken(origin, 1, &error)),
+        };
+        let fail =
+            |problem: String| DataError::Line { origin: origin.to_owned(), line: 1, problem };
+        if header.is_empty() {
+            return Err(DataError::content(
+                origin,
+                "is empty; its first line must name the columns",
+            ));
+        }
+        for (index, name) in header.iter().enumerate() {
+            if name.is_empty() {
+                return Err(fail(format!("column {} of the header has no name", index + 1)));
+            }
+            if header[..index].contains(name) {
+                return Err(fail(format!("column `{name}` stands twice in the header")));
+            }
+        }
+        let record = StringRecord::new();
+        Ok(Self { reader, header, record, line: 1, origin: origin.to_owned() })
+    }
+
+    fn label_index(&self, label: &str) -> Result<usize, DataError> {
+        if label.is_empty() {
+            let problem = format!(
+                "the target's column is not known; set `label` to one of: {}",
+                self.header.join(", ")
+            );
+            return Err(DataError::content(self.origin.as_str(), problem));
+        }
+        self.index(label)
+    }
+
+    fn indices(&self, names: &[String]) -> Result<Vec<usize>, DataError> {
+        names.iter().map(|name| self.index(name)).collect()
+    }
+
+    fn index(&self, name: &str) -> Result<usize, DataError> {
+        self.header.iter().position(|column| column == name).ok_or_else(|| {
+            let problem = format!(
+                "there is no column `{name}`{}; the header has: {}",
+                crate::config::did_you_mean(name, self.header.iter().map(String::as_str)),
+                self.header.join(", ")
+            );
+            DataError::Line { origin: self.origin.clone(), line: 1, problem }
+        })
+    }
+
+    /// Goes to the next line; false at the end.
+    fn advance(&mut self) -> Result<bool, DataError> {
+        let start = self.reader.position().byte();
+        let read = self.reader.read_record(&mut self.record);
+        self.line = self.reader.get_mut().line_from(start);
+        let more = read.map_err(|error| broken(&self.origin, self.line, &error))?;
+        if !more || self.record.len() == self.header.len() {
+            return Ok(more);
+        }
+        let problem = format!("has {} cells, the header {}", self.record.len(), self.header.len());
+        Err(DataError::Line { origin: self.origin.clone(), line: self.line, problem })
+    }
+
+    fn text(&self, column: usize) -> Result<&str, DataError> {
+        match &self.record[column] {
+            "" => Err(self.cell(column, "the cell is empty; fill it in or remove the line".into())),
+            text => Ok(text),
+        }
+    }
+
+    fn number(&self, column: usize) -> Result<f32, DataError> {
+        let text = self.text(column)?;
+        match text.parse::<f32>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            Ok(_) => Err(self.cell(column, format!("`{text}` is not a finite number"))),
+            Err(_) => Err(self.cell(column, format!("`{text}` is not a number"))),
+        }
+    }
+
+    fn cell(&self, column: usize, problem: String) -> DataError {
+        DataError::Cell {
+            origin: self.origin.clone(),
+            line: self.line,
+            column: self.header[column].clone(),
+            problem,
+        }
+    }
+}
+
+fn broken(origin: &str, line: u64, error: &csv::Error) -> DataError {
+    let problem = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "is not text in UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    DataError::Line { origin: origin.to_owned(), line, problem }
+}

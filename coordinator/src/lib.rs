@@ -1,0 +1,10 @@
+//! `herd`: command line, server, storage and data loading around the engine.
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod predict;
+pub mod run;
+pub mod server;
+pub mod storage;
+pub mod train;

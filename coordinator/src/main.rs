@@ -1,0 +1,30 @@
+//! The `herd` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use coordinator::cli::{self, Cli, Command};
+use coordinator::{predict, train};
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match Cli::parse().command {
+        Command::Train(args) => train::train(&args),
+        Command::Predict(args) => predict::predict(&args),
+        Command::Evaluate(args) => predict::evaluate(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(cli::exit_code(&error))
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "this is the command line")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("herd: {error:#}");
+}

@@ -1,0 +1,416 @@
+//! The task that owns the engine: it tells the engine what happened and carries out what it says.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::mpsc as std_mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engine::{Action, Engine, Event, Status, Timestamp, WorkerKey};
+use protocol::{Hello, Identity, LeaseId, Outcome, Report, RunId, ToCoordinator, ToWorker};
+use tokio::sync::mpsc;
+
+use super::evaluation::EpochRecord;
+use super::tally::Tally;
+use super::{ControlEvent, DataCommand, Outgoing};
+
+/// Uploads that may be under way together, in encoded models: so memory does not grow with the
+/// number of workers.
+const GRANTED_MODELS_MAX: u64 = 4;
+
+/// Small models may have more uploads under way than [`GRANTED_MODELS_MAX`], up to these bytes.
+const GRANTED_BYTES_MIN: u64 = 64 << 20;
+
+/// Least time between two looks at the run for people.
+const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// All samples of all epochs were counted.
+    Complete,
+    /// Ctrl-C.
+    Interrupted,
+    /// Nobody is left to train.
+    Deserted(String),
+}
+
+/// What people may be shown while a run goes on.
+pub trait Display: Send {
+    /// A sentence about something that happened.
+    fn say(&mut self, line: &str);
+    /// An epoch was evaluated.
+    fn epoch(&mut self, record: &EpochRecord, epochs: u32);
+    /// How the run stands.
+    fn status(&mut self, status: &Status, tally: &Tally);
+}
+
+/// The control task's state.
+pub struct Control {
+    engine: Engine,
+    run: RunId,
+    data: std_mpsc::Sender<DataCommand>,
+    display: Box<dyn Display>,
+    sessions: HashMap<WorkerKey, Session>,
+    tally: Tally,
+    started: Instant,
+    displayed: Instant,
+    /// Deltas that arrived and are not with the data plane yet.
+    received: HashMap<LeaseId, (WorkerKey, Bytes)>,
+    /// Deltas with the data plane, with whose they are and their samples.
+    held: HashMap<LeaseId, (WorkerKey, u64)>,
+    /// Samples of the leases that are out.
+    leased: HashMap<LeaseId, u64>,
+    grants: Grants,
+    evaluations_due: u32,
+    /// Events that wait while actions are carried out.
+    untold: VecDeque<Event>,
+    telling: bool,
+    ending: Option<Ending>,
+    finished: bool,
+}
+
+struct Session {
+    identity: (Identity, u16),
+    outgoing: mpsc::Sender<Outgoing>,
+    ready: bool,
+}
+
+#[derive(Default)]
+struct Grants {
+    limit: u64,
+    /// Bytes of the uploads under way.
+    out: HashMap<LeaseId, (WorkerKey, u64)>,
+    waiting: VecDeque<(WorkerKey, LeaseId, u64)>,
+}
+
+impl Control {
+    /// A control task for a run. `model_bytes` is the encoded size of a delta.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        run: RunId,
+        data: std_mpsc::Sender<DataCommand>,
+        model_bytes: u64,
+        display: Box<dyn Display>,
+    ) -> Self {
+        let limit = (GRANTED_MODELS_MAX * model_bytes).max(GRANTED_BYTES_MIN);
+        let now = Instant::now();
+        Self {
+            engine,
+            run,
+            data,
+            display,
+            sessions: HashMap::new(),
+            tally: Tally::default(),
+            started: now,
+            displayed: now,
+            received: HashMap::new(),
+            held: HashMap::new(),
+            leased: HashMap::new(),
+            grants: Grants { limit, ..Grants::default() },
+            evaluations_due: 0,
+            untold: VecDeque::new(),
+            telling: false,
+            ending: None,
+            finished: false,
+        }
+    }
+
+    /// Runs until every sample is counted and every epoch evaluated, or the run is stopped.
+    pub async fn run(mut self, mut events: mpsc::Receiver<ControlEvent>) -> (Ending, Tally, Status) {
+        while !self.finished || self.evaluations_due > 0 {
+            let wake = self.engine.wake_at().map(|at| {
+                Duration::from_micros(at.0).saturating_sub(self.started.elapsed())
+            });
+            let timer = async {
+                match wake {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+                () = timer => self.tell(Event::Tick),
+            }
+            self.show();
+        }
+        let status = self.engine.status();
+        self.dismiss();
+        (self.ending.unwrap_or(Ending::Complete), self.tally, status)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Tells the engine, and carries out what it says before anything else is told: carrying out
+    /// may itself cause events, and the data plane must get all orders in the engine's order.
+    fn tell(&mut self, event: Event) {
+        self.untold.push_back(event);
+        if std::mem::replace(&mut self.telling, true) {
+            return;
+        }
+        while let Some(event) = self.untold.pop_front() {
+            let now = self.now();
+            for action in self.engine.handle(now, event) {
+                self.carry_out(action);
+            }
+        }
+        self.telling = false;
+    }
+
+    fn take(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Joined { worker, hello, outgoing } => {
+                self.joined(worker, &hello, outgoing);
+            }
+            ControlEvent::Left { worker, reason } => self.left(worker, &reason),
+            ControlEvent::Message { worker, message } => self.message(worker, message),
+            ControlEvent::Delta { worker, lease, report, payload } => {
+                self.delta(worker, lease, &report, payload);
+            }
+            ControlEvent::Screened { lease, finite, length_ok, norm } => {
+                self.tell(Event::DeltaScreened { lease, finite, length_ok, norm });
+            }
+            ControlEvent::Merged(version) => self.tell(Event::Merged { version }),
+            ControlEvent::Evaluated(record) => {
+                self.evaluations_due = self.evaluations_due.saturating_sub(1);
+                let epochs = self.engine.status().epochs;
+                self.display.epoch(&record, epochs);
+            }
+            ControlEvent::ProcessEnded { name, failure, left } => {
+                self.process_ended(&name, failure, left);
+            }
+            ControlEvent::Interrupted => self.stop(Ending::Interrupted),
+        }
+    }
+
+    fn joined(&mut self, worker: WorkerKey, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
+        let identity = (hello.identity, hello.slot);
+        let older = self.sessions.iter().find(|(_, session)| session.identity == identity);
+        if let Some(older) = older.map(|(key, _)| *key) {
+            // Dropping its queue ends the older session.
+            self.left(older, "the same worker opened another session");
+        }
+        self.tally.joined(worker, hello);
+        self.sessions.insert(worker, Session { identity, outgoing, ready: false });
+        if self.finished {
+            self.send(worker, self.ended());
+        }
+    }
+
+    fn left(&mut self, worker: WorkerKey, reason: &str) {
+        let Some(session) = self.sessions.remove(&worker) else { return };
+        if !self.finished {
+            self.display.say(&format!("{} left: {reason}", self.tally.name(worker)));
+        }
+        self.grants.forget(worker);
+        if session.ready {
+            self.tell(Event::WorkerLeft { worker });
+        }
+        self.grant();
+    }
+
+    fn message(&mut self, worker: WorkerKey, message: ToCoordinator) {
+        let Some(session) = self.sessions.get_mut(&worker) else { return };
+        match message {
+            ToCoordinator::LeaseRequest { run } if run == self.run => {
+                if !session.ready {
+                    session.ready = true;
+                    let name = self.tally.name(worker).to_owned();
+                    self.display.say(&format!("{name} joined"));
+                    self.tell(Event::WorkerJoined { worker });
+                }
+                self.tell(Event::LeaseRequested { worker });
+            }
+            // A request for another run crossed with an assignment: the worker asks again.
+            ToCoordinator::LeaseRequest { .. } => {}
+            ToCoordinator::Pull { lease, pending } => {
+                self.tell(Event::Pulled { worker, lease, pending });
+            }
+            ToCoordinator::Progress { lease, steps } => {
+                self.tell(Event::Progress { worker, lease, steps });
+            }
+            ToCoordinator::Offer { lease, bytes } => {
+                self.grants.waiting.push_back((worker, lease, bytes));
+                self.grant();
+            }
+            ToCoordinator::Release { lease, reason } => {
+                tracing::debug!("{} releases {lease}: {reason}", self.tally.name(worker));
+                self.tell(Event::LeaseReleased { worker, lease });
+            }
+            // The session handles these itself.
+            ToCoordinator::Hello(_)
+            | ToCoordinator::Bye { .. }
+            | ToCoordinator::Delta { .. }
+            | ToCoordinator::Chunk { .. } => {}
+        }
+    }
+
+    fn delta(&mut self, worker: WorkerKey, lease: LeaseId, report: &Report, payload: Bytes) {
+        self.grants.out.remove(&lease);
+        self.grant();
+        // The same delta again: the first one is under way, and its answer will come.
+        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
+            return;
+        }
+        if self.leased.contains_key(&lease) {
+            self.tally.reported(worker, report);
+        }
+        self.received.insert(lease, (worker, payload));
+        self.tell(Event::DeltaReceived { worker, lease });
+    }
+
+    fn process_ended(&mut self, name: &str, failure: Option<String>, left: usize) {
+        if self.finished {
+            return;
+        }
+        if let Some(failure) = &failure {
+            self.display.say(&format!("local worker {name} ended: {failure}"));
+        }
+        if left == 0 && !self.sessions.values().any(|session| session.ready) {
+            let reason = failure.unwrap_or_else(|| "they ended by themselves".to_owned());
+            let reason = format!("no worker is left to train; the last one: {reason}");
+            self.stop(Ending::Deserted(reason));
+        }
+    }
+
+    fn stop(&mut self, ending: Ending) {
+        if self.ending.is_none() {
+            self.ending = Some(ending);
+            self.tell(Event::Stop);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Lease { worker, lease } => {
+                self.tally.leased(worker, Instant::now());
+                self.leased.insert(lease.id, lease.samples());
+                self.send(worker, ToWorker::Lease(lease));
+            }
+            Action::Snapshot { worker, lease, contains, .. } => {
+                if let Some(session) = self.sessions.get(&worker) {
+                    let outgoing = session.outgoing.clone();
+                    self.command(DataCommand::Snapshot { lease, contains, outgoing });
+                }
+            }
+            Action::Screen { lease } => {
+                if let Some((worker, payload)) = self.received.remove(&lease) {
+                    let samples = self.leased.get(&lease).copied().unwrap_or(0);
+                    self.held.insert(lease, (worker, samples));
+                    self.command(DataCommand::Screen { lease, payload });
+                }
+            }
+            Action::Merge { lease, order } => self.command(DataCommand::Merge { lease, order }),
+            Action::Acknowledge { worker, lease, outcome } => {
+                self.acknowledge(worker, lease, outcome);
+            }
+            Action::EpochComplete { epoch, version, summary } => {
+                let record = EpochRecord {
+                    epoch: epoch + 1,
+                    seconds: self.tally.elapsed(Instant::now()).as_secs_f64(),
+                    version: version.number,
+                    training_loss: self.tally.take_training_loss(),
+                    validation_loss: None,
+                    validation_accuracy: None,
+                    validation_mae: None,
+                    counts: summary,
+                };
+                self.evaluations_due += 1;
+                self.command(DataCommand::Evaluate(record));
+            }
+            Action::Finished { .. } => self.finished = true,
+        }
+    }
+
+    fn acknowledge(&mut self, worker: WorkerKey, lease: LeaseId, outcome: Outcome) {
+        self.leased.remove(&lease);
+        self.received.remove(&lease);
+        let held = self.held.remove(&lease);
+        match (outcome, held) {
+            (Outcome::Merged(_), Some((worker, samples))) => {
+                self.tally.merged(worker, samples, Instant::now());
+            }
+            (Outcome::Merged(_), None) => {}
+            (Outcome::Rejected(reason), held) => {
+                self.tally.rejected(worker, reason);
+                if held.is_some() {
+                    self.command(DataCommand::Discard(lease));
+                }
+            }
+        }
+        self.send(worker, ToWorker::Ack { lease, outcome });
+    }
+
+    fn grant(&mut self) {
+        while let Some((worker, lease)) = self.grants.next() {
+            self.send(worker, ToWorker::Grant { lease });
+        }
+    }
+
+    fn send(&mut self, worker: WorkerKey, message: ToWorker) {
+        let Some(session) = self.sessions.get(&worker) else { return };
+        let outgoing = Outgoing::Message(Box::new(message));
+        if session.outgoing.try_send(outgoing).is_err() {
+            self.left(worker, "it reads too slowly, or its connection is gone");
+        }
+    }
+
+    fn command(&self, command: DataCommand) {
+        if self.data.send(command).is_err() {
+            tracing::error!("the merge thread is gone");
+        }
+    }
+
+    fn ended(&self) -> ToWorker {
+        let reason = match &self.ending {
+            None | Some(Ending::Complete) => "the run is complete".to_owned(),
+            Some(Ending::Interrupted) => "the run was stopped".to_owned(),
+            Some(Ending::Deserted(reason)) => reason.clone(),
+        };
+        ToWorker::Ended { run: self.run, reason }
+    }
+
+    /// Tells every worker that the run is over; their sessions then end.
+    fn dismiss(&mut self) {
+        let workers: HashSet<WorkerKey> = self.sessions.keys().copied().collect();
+        for worker in workers {
+            let ended = self.ended();
+            self.send(worker, ended);
+        }
+    }
+
+    fn show(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.displayed) >= DISPLAY_INTERVAL || self.finished {
+            self.displayed = now;
+            self.display.status(&self.engine.status(), &self.tally);
+        }
+    }
+}
+
+impl Grants {
+    /// The next upload that may start, if any.
+    fn next(&mut self) -> Option<(WorkerKey, LeaseId)> {
+        let out: u64 = self.out.values().map(|(_, bytes)| bytes).sum();
+        let (_, _, bytes) = self.waiting.front()?;
+        // One upload may always run, whatever its size: the session refuses what is too long.
+        if out > 0 && out.saturating_add(*bytes) > self.limit {
+            return None;
+        }
+        let (worker, lease, bytes) = self.waiting.pop_front()?;
+        self.out.insert(lease, (worker, bytes));
+        Some((worker, lease))
+    }
+
+    /// Forgets a worker's uploads.
+    fn forget(&mut self, worker: WorkerKey) {
+        self.waiting.retain(|(waiting, _, _)| *waiting != worker);
+        self.out.retain(|_, (of, _)| *of != worker);
+    }
+}

@@ -1,0 +1,142 @@
+//! The thread that owns the master. Deltas are decoded, examined and merged here, versions encoded;
+//! all in the order in which the control task says so.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::thread::{self, JoinHandle};
+
+use engine::merge::{Master, norm_and_finite};
+use protocol::codec::CodecError;
+use protocol::{Codec, Digest, LeaseId, TensorTable};
+use tokio::sync::mpsc;
+
+use super::evaluation::Snapshot;
+use super::{ControlEvent, DataCommand, Outgoing, Parameters};
+
+/// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
+#[derive(Debug)]
+pub struct DataPlane {
+    /// What it shall do. Unbounded, because the control task must never wait for it; what stands
+    /// in it is bounded by the grants for uploads.
+    pub commands: Sender<DataCommand>,
+    /// Gives the master back.
+    pub thread: JoinHandle<Master>,
+}
+
+struct State {
+    master: Master,
+    table: TensorTable,
+    upload: Codec,
+    download: Codec,
+    /// Examined deltas that wait for the engine's word.
+    deltas: HashMap<LeaseId, Vec<f32>>,
+    /// Buffers of merged deltas, to be used again.
+    spare: Vec<Vec<f32>>,
+    /// The current version, once somebody has pulled it.
+    encoded: Option<Parameters>,
+    events: mpsc::Sender<ControlEvent>,
+    evaluation: SyncSender<Snapshot>,
+}
+
+/// Decoded buffers kept for reuse; more than are under way at a time would only hold memory.
+const SPARE_MAX: usize = 4;
+
+impl DataPlane {
+    /// Starts the thread with the run's first parameters.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        master: Master,
+        table: TensorTable,
+        codec: Codec,
+        events: mpsc::Sender<ControlEvent>,
+        evaluation: SyncSender<Snapshot>,
+    ) -> std::io::Result<Self> {
+        let (commands, queue) = channel();
+        let mut state = State {
+            master,
+            table,
+            upload: codec,
+            download: codec,
+            deltas: HashMap::new(),
+            spare: Vec::new(),
+            encoded: None,
+            events,
+            evaluation,
+        };
+        let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
+            state.run(&queue);
+            state.master
+        })?;
+        Ok(Self { commands, thread })
+    }
+}
+
+impl State {
+    fn run(&mut self, queue: &Receiver<DataCommand>) {
+        while let Ok(command) = queue.recv() {
+            let event = match command {
+                DataCommand::Screen { lease, payload } => Some(self.screen(lease, &payload)),
+                DataCommand::Discard(lease) => {
+                    self.discard(lease);
+                    None
+                }
+                DataCommand::Merge { lease, order } => {
+                    let delta = lease.and_then(|lease| self.deltas.remove(&lease));
+                    self.master.apply(&order, delta.as_deref().unwrap_or_default());
+                    self.spare.extend(delta);
+                    self.spare.truncate(SPARE_MAX);
+                    self.encoded = None;
+                    order.version().map(ControlEvent::Merged)
+                }
+                DataCommand::Snapshot { lease, contains, outgoing } => {
+                    let parameters = self.parameters();
+                    // A full or closed queue is a session that is ending.
+                    let _ = outgoing.try_send(Outgoing::Parameters { lease, contains, parameters });
+                    None
+                }
+                DataCommand::Evaluate(record) => {
+                    let values = self.master.values().to_vec();
+                    // Waits when evaluation is two epochs behind: memory stays bounded.
+                    let _ = self.evaluation.send(Snapshot { record, values });
+                    None
+                }
+            };
+            if event.is_some_and(|event| self.events.blocking_send(event).is_err()) {
+                return;
+            }
+        }
+    }
+
+    fn screen(&mut self, lease: LeaseId, payload: &[u8]) -> ControlEvent {
+        let mut values = self.spare.pop().unwrap_or_default();
+        match self.upload.decode(&self.table, payload, &mut values) {
+            Ok(()) => {
+                let (norm, finite) = norm_and_finite(&values, &self.table);
+                self.deltas.insert(lease, values);
+                ControlEvent::Screened { lease, finite, length_ok: true, norm }
+            }
+            Err(error) => {
+                tracing::warn!("the delta of {lease}: {error}");
+                let length_ok = !matches!(error, CodecError::Length { .. });
+                self.spare.push(values);
+                ControlEvent::Screened { lease, finite: false, length_ok, norm: 0.0 }
+            }
+        }
+    }
+
+    fn discard(&mut self, lease: LeaseId) {
+        self.spare.extend(self.deltas.remove(&lease));
+        self.spare.truncate(SPARE_MAX);
+    }
+
+    fn parameters(&mut self) -> Parameters {
+        let encoded = self.encoded.get_or_insert_with(|| {
+            let payload = self.download.encode(&self.table, self.master.values());
+            let digest = Digest::of(&payload);
+            Parameters { version: self.master.version(), payload: payload.into(), digest }
+        });
+        encoded.clone()
+    }
+}

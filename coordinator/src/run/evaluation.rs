@@ -1,0 +1,207 @@
+//! The thread that evaluates versions of the master, keeps the best and writes what is to be kept.
+//! It alone touches the run folder while a run goes on.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use engine::EpochSummary;
+use model::{Batch, Metrics, Plan, Predictor};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::ControlEvent;
+use crate::data::{Dataset, Names, batches};
+use crate::predict::evaluation;
+use crate::storage::RunFolder;
+
+/// Versions that may wait for evaluation: each is a whole copy of the master.
+const SNAPSHOTS_MAX: usize = 2;
+
+/// Samples of one evaluation step.
+const BATCH_ROWS: usize = 256;
+
+/// Training samples over which statistics of batch normalization are re-estimated: a sample of
+/// the data is as good for a mean and a variance as all of it, and as quick each epoch.
+const RE_ESTIMATE_ROWS: u32 = 2048;
+
+/// One line of `metrics.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: u32,
+    /// Seconds since the first lease.
+    pub seconds: f64,
+    /// Merges since the start.
+    pub version: u64,
+    /// Loss that the workers report, over the deltas that arrived during the epoch.
+    pub training_loss: Option<f64>,
+    /// Of the validation samples.
+    pub validation_loss: Option<f64>,
+    /// Of the validation samples; for classes.
+    pub validation_accuracy: Option<f64>,
+    /// Of the validation samples; for values.
+    pub validation_mae: Option<f64>,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: EpochSummary,
+}
+
+/// A version on its way to evaluation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is known of the epoch that it ends.
+    pub record: EpochRecord,
+    /// The master's values.
+    pub values: Vec<f32>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The model that the run is for: the best one on validation samples, or the last.
+    pub model: PathBuf,
+    /// The epoch after which it stood, from 1; `None` for the last.
+    pub best_epoch: Option<u32>,
+    /// That model on the test samples.
+    pub test: Option<Metrics>,
+    /// That model on the validation samples.
+    pub validation: Option<Metrics>,
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// The checked spec.
+    pub plan: Plan,
+    /// Where the run is kept.
+    pub folder: RunFolder,
+    /// Names for the model file.
+    pub names: Names,
+    /// For statistics of batch normalization.
+    pub train: Dataset,
+    /// Selects the best model.
+    pub validation: Option<Dataset>,
+    /// Evaluated once, at the end.
+    pub test: Option<Dataset>,
+}
+
+/// The thread's handle.
+#[derive(Debug)]
+pub struct EvaluationThread {
+    /// Takes versions; waits when two are under way.
+    pub snapshots: SyncSender<Snapshot>,
+    /// Gives the state back for [`Finisher::finish`].
+    pub thread: JoinHandle<anyhow::Result<Finisher>>,
+}
+
+/// Ends a run: writes the last model and tests the best.
+#[derive(Debug)]
+pub struct Finisher {
+    evaluation: Evaluation,
+    predictor: Predictor,
+    best: Option<Best>,
+}
+
+#[derive(Debug)]
+struct Best {
+    epoch: u32,
+    metrics: Metrics,
+    values: Vec<f32>,
+    path: PathBuf,
+}
+
+impl Evaluation {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the device cannot hold the model, or the system gives no thread.
+    pub fn start(self, events: mpsc::Sender<ControlEvent>) -> anyhow::Result<EvaluationThread> {
+        let (snapshots, queue) = sync_channel(SNAPSHOTS_MAX);
+        let predictor = Predictor::new(&self.plan, &model::cpu())?;
+        let mut finisher = Finisher { evaluation: self, predictor, best: None };
+        // One thread, so that evaluation takes at most one core from local workers.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        let thread = thread::Builder::new()
+            .name("herd-evaluation".to_owned())
+            .spawn(move || pool.install(move || finisher.run(queue, &events).map(|()| finisher)))?;
+        Ok(EvaluationThread { snapshots, thread })
+    }
+}
+
+impl Finisher {
+    fn run(
+        &mut self,
+        queue: Receiver<Snapshot>,
+        events: &mpsc::Sender<ControlEvent>,
+    ) -> anyhow::Result<()> {
+        for Snapshot { mut record, values } in queue {
+            let values = self.settled(values)?;
+            if let Some(metrics) = self.validate(&values)? {
+                let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+                record.validation_loss = finite(metrics.loss());
+                record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
+                record.validation_mae = finite(metrics.mae());
+                self.keep_best(record.epoch, metrics, values)?;
+            }
+            self.evaluation.folder.append_metrics(&record)?;
+            // Nobody listens any more when the run was stopped.
+            let _ = events.blocking_send(ControlEvent::Evaluated(record));
+        }
+        Ok(())
+    }
+
+    /// Values as they are evaluated and written: statistics of batch normalization that went
+    /// through many merges are replaced by those of the training samples.
+    fn settled(&self, values: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+        let Evaluation { plan, train, .. } = &self.evaluation;
+        if !plan.has_buffers() {
+            return Ok(values);
+        }
+        let rows: Vec<u32> = (0..RE_ESTIMATE_ROWS.min(train.rows() as u32)).collect();
+        let sample = train.select(&rows);
+        let inputs = batches(&sample, BATCH_ROWS).map(|batch: Batch| (batch.inputs, batch.count));
+        Ok(pollster::block_on(model::re_estimate(plan, &model::cpu(), &values, inputs))?)
+    }
+
+    fn validate(&mut self, values: &[f32]) -> anyhow::Result<Option<Metrics>> {
+        let Some(validation) = &self.evaluation.validation else { return Ok(None) };
+        self.predictor.load(values)?;
+        Ok(Some(evaluation(&self.predictor, batches(validation, BATCH_ROWS))?))
+    }
+
+    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: Vec<f32>) -> anyhow::Result<()> {
+        let better = self.best.as_ref().is_none_or(|best| metrics.loss() < best.metrics.loss());
+        if better && metrics.loss().is_finite() {
+            let Evaluation { plan, folder, names, .. } = &self.evaluation;
+            let path = folder.write_best(plan, names, &values)?;
+            self.best = Some(Best { epoch, metrics, values, path });
+        }
+        Ok(())
+    }
+
+    /// Writes the last model, and evaluates on the test samples the model that the run is for.
+    ///
+    /// # Errors
+    /// When a file cannot be written or the model cannot be computed.
+    pub fn finish(mut self, last: Vec<f32>) -> anyhow::Result<Outcome> {
+        let last = self.settled(last)?;
+        let Evaluation { plan, folder, names, .. } = &self.evaluation;
+        let final_path = folder.write_final(plan, names, &last)?;
+        let (model, best_epoch, validation, values) = match self.best.take() {
+            Some(best) => (best.path, Some(best.epoch), Some(best.metrics), best.values),
+            None => (final_path, None, None, last),
+        };
+        self.predictor.load(&values)?;
+        let test = self.evaluation.test.as_ref();
+        let test = test.map(|test| evaluation(&self.predictor, batches(test, BATCH_ROWS)));
+        Ok(Outcome { model, best_epoch, test: test.transpose()?, validation })
+    }
+}
+
+/// The accuracy of metrics, where the model says classes.
+#[must_use]
+pub fn accuracy(plan: &Plan, metrics: &Metrics) -> Option<f64> {
+    let classes = plan.spec().loss.is_cross_entropy();
+    classes.then(|| metrics.accuracy()).filter(|value| value.is_finite())
+}

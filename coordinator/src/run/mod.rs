@@ -1,0 +1,146 @@
+//! One run: the shell around the engine.
+//!
+//! - [`control`]: the task that owns the engine; every event of the run passes through it in order
+//! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
+//! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
+//! - [`tally`]: what is counted for people: workers, speeds, bytes
+
+mod control;
+mod data_plane;
+mod evaluation;
+mod tally;
+
+use bytes::Bytes;
+use engine::WorkerKey;
+use engine::merge::MergeOrder;
+use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
+use tokio::sync::mpsc;
+
+pub use control::{Control, Display, Ending};
+pub use data_plane::DataPlane;
+pub use evaluation::{EpochRecord, Evaluation, Outcome};
+pub use tally::{Tally, WorkerTally};
+
+/// Encoded parameters of one version; shared by all sessions that pull it.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    /// The version.
+    pub version: Version,
+    /// Encoded tensors.
+    pub payload: Bytes,
+    /// Digest of the payload.
+    pub digest: Digest,
+}
+
+/// What a session is to send.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// A message without payload. `Ended` and `Refused` end the session.
+    Message(Box<ToWorker>),
+    /// The answer to a pull.
+    Parameters {
+        /// The lease of the pull.
+        lease: LeaseId,
+        /// Its pending leases that are contained.
+        contains: Vec<LeaseId>,
+        /// What is sent.
+        parameters: Parameters,
+    },
+}
+
+/// What happens to a run.
+#[derive(Debug)]
+pub enum ControlEvent {
+    /// A worker's session is open.
+    Joined {
+        /// Its key.
+        worker: WorkerKey,
+        /// What it says of itself.
+        hello: Box<Hello>,
+        /// Takes what is for it.
+        outgoing: mpsc::Sender<Outgoing>,
+    },
+    /// A worker's session is over.
+    Left {
+        /// Its key.
+        worker: WorkerKey,
+        /// Why.
+        reason: String,
+    },
+    /// A worker said something without payload.
+    Message {
+        /// Its key.
+        worker: WorkerKey,
+        /// What.
+        message: ToCoordinator,
+    },
+    /// A worker's delta is complete.
+    Delta {
+        /// Its key.
+        worker: WorkerKey,
+        /// The lease.
+        lease: LeaseId,
+        /// For display.
+        report: Report,
+        /// Encoded.
+        payload: Bytes,
+    },
+    /// The data plane examined a delta.
+    Screened {
+        /// The lease.
+        lease: LeaseId,
+        /// All values finite, no variance negative.
+        finite: bool,
+        /// The length is the shape table's.
+        length_ok: bool,
+        /// L2 norm of the parameters' part.
+        norm: f64,
+    },
+    /// The data plane made this version.
+    Merged(Version),
+    /// An epoch was evaluated.
+    Evaluated(EpochRecord),
+    /// A local worker process ended.
+    ProcessEnded {
+        /// Its name.
+        name: String,
+        /// How it ended, when that was no success.
+        failure: Option<String>,
+        /// How many still run.
+        left: usize,
+    },
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// What the data plane is told to do, in order.
+#[derive(Debug)]
+pub enum DataCommand {
+    /// Decode and examine a delta, and keep it.
+    Screen {
+        /// The lease.
+        lease: LeaseId,
+        /// Encoded.
+        payload: Bytes,
+    },
+    /// Forget a delta that was refused.
+    Discard(LeaseId),
+    /// Carry out a merge.
+    Merge {
+        /// Whose delta, if the order needs one.
+        lease: Option<LeaseId>,
+        /// What to do.
+        order: MergeOrder,
+    },
+    /// Send the parameters as they are now.
+    Snapshot {
+        /// The lease of the pull.
+        lease: LeaseId,
+        /// Its pending leases that are contained.
+        contains: Vec<LeaseId>,
+        /// To whom.
+        outgoing: mpsc::Sender<Outgoing>,
+    },
+    /// Give the master as it is now to evaluation.
+    Evaluate(EpochRecord),
+}

@@ -1,0 +1,145 @@
+//! The HTTP server: workers' WebSockets and the shards that they fetch.
+//!
+//! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
+//! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
+
+mod session;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use protocol::limits::MESSAGE_BYTES_MAX;
+use protocol::{Assignment, Digest, SUBPROTOCOL};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::run::ControlEvent;
+
+/// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Bytes of messages that a session may hold back when its worker reads slowly.
+const WRITE_BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// What all sessions of a coordinator share.
+#[derive(Debug)]
+pub struct Shared {
+    token: blake3::Hash,
+    assignment: Assignment,
+    shards: HashMap<Digest, Bytes>,
+    control: mpsc::Sender<ControlEvent>,
+    sessions: AtomicU64,
+    /// Bytes of all messages and shards, from the coordinator's side.
+    pub traffic: Arc<Traffic>,
+}
+
+/// Bytes that went over the wire, without the framing of WebSocket and HTTP.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From workers to the coordinator.
+    pub up: AtomicU64,
+    /// From the coordinator to workers.
+    pub down: AtomicU64,
+}
+
+impl Shared {
+    /// What sessions need to know of a run. `token` admits to it.
+    #[must_use]
+    pub fn new(
+        token: &str,
+        assignment: Assignment,
+        shards: HashMap<Digest, Bytes>,
+        control: mpsc::Sender<ControlEvent>,
+    ) -> Self {
+        Self {
+            token: blake3::hash(token.as_bytes()),
+            assignment,
+            shards,
+            control,
+            sessions: AtomicU64::new(0),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Whether a token admits. Hashes are compared in constant time.
+    fn admits(&self, token: &str) -> bool {
+        blake3::hash(token.as_bytes()) == self.token
+    }
+}
+
+/// Serves until `shutdown` resolves.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/worker", get(worker))
+        .route("/v1/shards/{digest}", get(shard))
+        .with_state(shared);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+async fn worker(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let offered = headers
+        .get(header::SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if !offered.split(',').any(|name| name.trim() == SUBPROTOCOL) {
+        let offered = if offered.is_empty() { "none" } else { offered };
+        let offered: String = offered.chars().take(40).collect();
+        let reason = format!(
+            "this coordinator speaks {SUBPROTOCOL}, the worker {offered}; use the worker of the \
+             coordinator's version\n"
+        );
+        return (StatusCode::UPGRADE_REQUIRED, reason).into_response();
+    }
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| session::run(socket, shared))
+}
+
+async fn shard(
+    State(shared): State<Arc<Shared>>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    if !token.is_some_and(|token| shared.admits(token)) {
+        return (StatusCode::UNAUTHORIZED, "the token does not admit to this run\n")
+            .into_response();
+    }
+    let found = Digest::from_hex(&digest).and_then(|digest| shared.shards.get(&digest));
+    let Some(bytes) = found else {
+        return (StatusCode::NOT_FOUND, "no such shard\n").into_response();
+    };
+    shared.traffic.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    let cache = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        // Named by its content: never stale. Private: the bearer alone may keep it.
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
+    ];
+    (cache, bytes.clone()).into_response()
+}

@@ -1,0 +1,279 @@
+//! One worker's session: frames in, frames out. What they mean is decided by the control task.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use bytes::Bytes;
+use engine::WorkerKey;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use protocol::chunk::{self, Assembly, Progress};
+use protocol::message::{ToCoordinator, ToWorker, bounded_text};
+use protocol::{Hello, LeaseId, Report, SessionId, frame};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Shared;
+use crate::run::{ControlEvent, Outgoing};
+
+/// Time for the first message after the upgrade.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A worker is pinged so often; any frame of its shows that it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A session without any frame for so long is dead: three pings unanswered.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Time for one message to leave: a slower reader holds memory that others need.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Messages that may wait for a worker. A lease loop has a handful under way.
+const OUTGOING_MAX: usize = 64;
+
+/// Why a session ends, with the code that its close frame carries.
+#[derive(Debug)]
+struct Close {
+    code: u16,
+    reason: String,
+}
+
+impl Close {
+    fn protocol(error: impl std::fmt::Display) -> Self {
+        Self { code: close_code::PROTOCOL, reason: error.to_string() }
+    }
+
+    fn normal(reason: &str) -> Self {
+        Self { code: close_code::NORMAL, reason: reason.to_owned() }
+    }
+
+    fn policy(reason: &str) -> Self {
+        Self { code: close_code::POLICY, reason: reason.to_owned() }
+    }
+}
+
+/// Runs one session from its upgrade to its end.
+pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
+    let (sink, stream) = socket.split();
+    let mut writer = Writer { sink, shared: shared.clone(), transfers: 0 };
+    let mut reader = Reader { stream, shared: shared.clone(), assembly: None };
+    let close = match reader.hello().await {
+        Ok(hello) => joined(hello, &mut reader, &mut writer, &shared).await,
+        Err(close) => {
+            let reason = bounded_text(&close.reason);
+            // The worker is told even if it will not listen: it may be a person's mistake.
+            let _ = writer.message(&ToWorker::Refused { reason, retry: false }, &[]).await;
+            close
+        }
+    };
+    tracing::debug!("session ended: {}", close.reason);
+    let reason = bounded_text(&close.reason).chars().take(100).collect::<String>().into();
+    let frame = CloseFrame { code: close.code, reason };
+    // The other end may be gone already, which is as good.
+    let _ = timeout(WRITE_TIMEOUT, writer.sink.send(Message::Close(Some(frame)))).await;
+}
+
+async fn joined(
+    hello: Hello,
+    reader: &mut Reader,
+    writer: &mut Writer,
+    shared: &Arc<Shared>,
+) -> Close {
+    let key = WorkerKey(shared.sessions.fetch_add(1, Ordering::Relaxed) + 1);
+    let (outgoing, mut queue) = mpsc::channel(OUTGOING_MAX);
+    let welcome = [
+        ToWorker::Welcome {
+            session: SessionId(key.0),
+            software: concat!("herd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        },
+        ToWorker::Assign(shared.assignment.clone()),
+    ];
+    for message in &welcome {
+        if let Err(close) = writer.message(message, &[]).await {
+            return close;
+        }
+    }
+    let joined = ControlEvent::Joined { worker: key, hello: Box::new(hello), outgoing };
+    if shared.control.send(joined).await.is_err() {
+        return Close::normal("the run is over");
+    }
+    let close = tokio::select! {
+        close = reader.run(key) => close,
+        close = writer.run(&mut queue) => close,
+    };
+    let left = ControlEvent::Left { worker: key, reason: close.reason.clone() };
+    // Nobody listens any more only when the run is over.
+    let _ = shared.control.send(left).await;
+    close
+}
+
+struct Reader {
+    stream: SplitStream<WebSocket>,
+    shared: Arc<Shared>,
+    assembly: Option<(LeaseId, Report, Assembly)>,
+}
+
+impl Reader {
+    /// The next binary frame.
+    async fn frame(&mut self, limit: Duration) -> Result<Bytes, Close> {
+        loop {
+            let message = timeout(limit, self.stream.next())
+                .await
+                .map_err(|_| Close::policy("nothing was heard of the worker for too long"))?;
+            match message {
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.shared.traffic.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    return Ok(bytes);
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Text(_))) => {
+                    return Err(Close::protocol("text messages have no meaning here"));
+                }
+                Some(Ok(Message::Close(_))) | None => {
+                    return Err(Close::normal("the worker closed the connection"));
+                }
+                Some(Err(error)) => return Err(Close::protocol(error)),
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> Result<Hello, Close> {
+        let bytes = self.frame(HELLO_TIMEOUT).await?;
+        let (message, _) = frame::decode::<ToCoordinator>(&bytes).map_err(Close::protocol)?;
+        let ToCoordinator::Hello(hello) = message else {
+            return Err(Close::protocol("a session starts with Hello"));
+        };
+        if self.shared.admits(&hello.token) {
+            Ok(hello)
+        } else {
+            Err(Close::policy(
+                "the token does not admit to this run; use the --token that herd train printed",
+            ))
+        }
+    }
+
+    async fn run(&mut self, worker: WorkerKey) -> Close {
+        loop {
+            let event = match self.event(worker).await {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(close) => return close,
+            };
+            if self.shared.control.send(event).await.is_err() {
+                return Close::normal("the run is over");
+            }
+        }
+    }
+
+    async fn event(&mut self, worker: WorkerKey) -> Result<Option<ControlEvent>, Close> {
+        let bytes = self.frame(IDLE_TIMEOUT).await?;
+        let (message, payload) = frame::decode(&bytes).map_err(Close::protocol)?;
+        match message {
+            ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
+            ToCoordinator::Bye { reason } => Err(Close::normal(&reason)),
+            ToCoordinator::Delta { lease, transfer, total, report } => {
+                let assignment = &self.shared.assignment;
+                let limit = assignment.upload.bytes(&assignment.table) as u64;
+                if self.assembly.is_some() {
+                    return Err(Close::protocol("a delta came before the last one was complete"));
+                }
+                let progress = Assembly::start(transfer, total, limit, payload);
+                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+            }
+            ToCoordinator::Chunk { transfer, offset } => {
+                let (lease, report, assembly) = self
+                    .assembly
+                    .take()
+                    .ok_or_else(|| Close::protocol("a chunk of no transfer came"))?;
+                let progress = assembly.push(transfer, offset, &payload);
+                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+            }
+            message => Ok(Some(ControlEvent::Message { worker, message })),
+        }
+    }
+
+    fn assembled(
+        &mut self,
+        worker: WorkerKey,
+        lease: LeaseId,
+        report: Report,
+        progress: Progress,
+    ) -> Option<ControlEvent> {
+        match progress {
+            Progress::Partial(assembly) => {
+                self.assembly = Some((lease, report, assembly));
+                None
+            }
+            Progress::Complete(payload) => {
+                Some(ControlEvent::Delta { worker, lease, report, payload })
+            }
+        }
+    }
+}
+
+struct Writer {
+    sink: SplitSink<WebSocket, Message>,
+    shared: Arc<Shared>,
+    transfers: u32,
+}
+
+impl Writer {
+    async fn run(&mut self, queue: &mut mpsc::Receiver<Outgoing>) -> Close {
+        loop {
+            let sent = match timeout(PING_INTERVAL, queue.recv()).await {
+                Err(_) => self.send(Message::Ping(Bytes::new())).await,
+                Ok(Some(outgoing)) => self.outgoing(outgoing).await,
+                Ok(None) => return Close::normal("the session was ended by the coordinator"),
+            };
+            if let Err(close) = sent {
+                return close;
+            }
+        }
+    }
+
+    async fn outgoing(&mut self, outgoing: Outgoing) -> Result<(), Close> {
+        match outgoing {
+            Outgoing::Message(message) => {
+                self.message(&message, &[]).await?;
+                match *message {
+                    ToWorker::Ended { reason, .. } => Err(Close::normal(&reason)),
+                    ToWorker::Refused { reason, .. } => Err(Close::policy(&reason)),
+                    _ => Ok(()),
+                }
+            }
+            Outgoing::Parameters { lease, contains, parameters } => {
+                self.transfers = self.transfers.wrapping_add(1);
+                let transfer = self.transfers;
+                let mut header = Some(ToWorker::Parameters {
+                    lease,
+                    version: parameters.version,
+                    contains,
+                    transfer,
+                    total: parameters.payload.len() as u64,
+                    digest: parameters.digest,
+                });
+                for (offset, piece) in chunk::pieces(&parameters.payload) {
+                    let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });
+                    self.message(&message, piece).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn message(&mut self, message: &ToWorker, payload: &[u8]) -> Result<(), Close> {
+        let bytes = frame::encode(message, payload).map_err(Close::protocol)?;
+        self.shared.traffic.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.send(Message::Binary(bytes)).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), Close> {
+        match timeout(WRITE_TIMEOUT, self.sink.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Close::protocol(error)),
+            Err(_) => Err(Close::policy("the worker reads too slowly")),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a user means by RUN or MODEL: a run folder, `latest`, or a model file.
+
+use std::path::{Path, PathBuf};
+
+use super::StorageError;
+use super::folder::{BEST, CONFIG, FINAL, RUNS};
+
+/// A model, and the run that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The model file.
+    pub model: PathBuf,
+    /// The resolved job beside it, if there is one.
+    pub config: Option<PathBuf>,
+}
+
+/// Finds the model that `name` means: a file, or a folder's best model, else its final one. What
+/// is not in the current folder is looked for in `runs`, so that `latest` is the newest run.
+///
+/// # Errors
+/// When there is none.
+pub fn find(name: &Path) -> Result<Found, StorageError> {
+    let in_runs = Path::new(RUNS).join(name);
+    let path = if name.exists() || !in_runs.exists() { name.to_owned() } else { in_runs };
+    let missing =
+        |problem: &str| StorageError::Missing { path: path.clone(), problem: problem.to_owned() };
+    if !path.exists() {
+        return Err(missing(
+            "there is no such run or model file; give a run folder, a .safetensors file, or `latest`",
+        ));
+    }
+    let (model, folder) = if path.is_dir() {
+        let models = [path.join(BEST), path.join(FINAL)];
+        let model = models.into_iter().find(|model| model.is_file()).ok_or_else(|| {
+            missing("there is no model in this folder; did the run finish its first epoch?")
+        })?;
+        (model, path.clone())
+    } else {
+        (path.clone(), path.parent().unwrap_or(Path::new("")).to_owned())
+    };
+    let config = Some(folder.join(CONFIG)).filter(|config| config.is_file());
+    Ok(Found { model, config })
+}

@@ -1,0 +1,178 @@
+//! The run folder: resolved configuration, spec, metrics, final and best model.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use model::Plan;
+use serde::Serialize;
+
+use super::StorageError;
+use super::file::write_model;
+use crate::config::Job;
+use crate::data::Names;
+
+/// The resolved job; its presence marks a folder that holds a run.
+pub const CONFIG: &str = "config.toml";
+/// The model's spec.
+const SPEC: &str = "spec.json";
+/// One JSON object a line.
+const METRICS: &str = "metrics.jsonl";
+/// The model after the last epoch.
+pub const FINAL: &str = "final.safetensors";
+/// The model of the epoch that validated best.
+pub const BEST: &str = "best.safetensors";
+/// Where runs without a folder of their own go.
+pub(super) const RUNS: &str = "runs";
+/// Beside them, a link to the newest.
+pub(super) const LATEST: &str = "latest";
+
+/// Most runs of one name that may begin within one second.
+const SAME_SECOND_MAX: u32 = 100;
+
+/// The folder of one run, open for writing.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+}
+
+impl RunFolder {
+    /// Makes the job's folder, with configuration and spec in it.
+    ///
+    /// # Errors
+    /// When it holds a run already, or cannot be written.
+    pub fn create(job: &Job) -> Result<Self, StorageError> {
+        match &job.run_dir {
+            Some(path) => Self::create_at(path.clone(), job),
+            None => Self::create_in(Path::new(RUNS), job),
+        }
+    }
+
+    /// Makes a folder named by time and job in `parent`, and points `latest` at it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create_in(parent: &Path, job: &Job) -> Result<Self, StorageError> {
+        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S").to_string();
+        fs::create_dir_all(parent).map_err(|error| StorageError::write(parent, error))?;
+        for number in 1..=SAME_SECOND_MAX {
+            let suffix = if number == 1 { String::new() } else { format!("-{number}") };
+            let name = format!("{time}_{}{suffix}", job.name);
+            let path = parent.join(&name);
+            // Only the process that makes the folder owns it.
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let folder = Self::create_at(path, job)?;
+                    point_latest(parent, &name);
+                    return Ok(folder);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StorageError::write(&path, error)),
+            }
+        }
+        Err(StorageError::Taken { path: parent.join(format!("{time}_{}", job.name)) })
+    }
+
+    fn create_at(path: PathBuf, job: &Job) -> Result<Self, StorageError> {
+        fs::create_dir_all(&path).map_err(|error| StorageError::write(&path, error))?;
+        if [CONFIG, METRICS, FINAL, BEST].iter().any(|name| path.join(name).exists()) {
+            return Err(StorageError::Taken { path });
+        }
+        // The folder is where the run happened to be stored, no part of how to repeat it.
+        let repeatable = Job { run_dir: None, ..job.clone() };
+        write_whole(&path.join(SPEC), job.model.to_json().as_bytes())?;
+        let metrics_path = path.join(METRICS);
+        let metrics = File::create_new(&metrics_path)
+            .map_err(|error| StorageError::write(&metrics_path, error))?;
+        write_whole(&path.join(CONFIG), repeatable.to_toml().as_bytes())?;
+        Ok(Self { path, metrics })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one line to the metrics; it is in the file when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append_metrics(&mut self, line: &impl Serialize) -> Result<(), StorageError> {
+        let path = self.path.join(METRICS);
+        let failed = |error: io::Error| StorageError::write(&path, error);
+        let mut text = serde_json::to_string(line).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        // One write a line: a reader never sees half of one.
+        self.metrics.write_all(text.as_bytes()).map_err(failed)
+    }
+
+    /// Writes the model after the last epoch and says where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_final(
+        &self,
+        plan: &Plan,
+        names: &Names,
+        parameters: &[f32],
+    ) -> Result<PathBuf, StorageError> {
+        self.write(FINAL, plan, names, parameters)
+    }
+
+    /// Writes the model that validated best so far, in place of an earlier one, and says where.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_best(
+        &self,
+        plan: &Plan,
+        names: &Names,
+        parameters: &[f32],
+    ) -> Result<PathBuf, StorageError> {
+        self.write(BEST, plan, names, parameters)
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        plan: &Plan,
+        names: &Names,
+        parameters: &[f32],
+    ) -> Result<PathBuf, StorageError> {
+        let path = self.path.join(name);
+        write_model(&path, plan, names, parameters)?;
+        Ok(path)
+    }
+}
+
+/// Points `latest` at the newest run. A convenience: where links are not to be had, there is none.
+fn point_latest(parent: &Path, name: &str) {
+    #[cfg(unix)]
+    {
+        let temporary = parent.join(format!(".{LATEST}.{}", std::process::id()));
+        let linked = std::os::unix::fs::symlink(name, &temporary)
+            .and_then(|()| fs::rename(&temporary, parent.join(LATEST)));
+        if let Err(error) = linked {
+            tracing::warn!("{}: no link to the newest run: {error}", parent.join(LATEST).display());
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (parent, name);
+}
+
+/// Writes a file so that after a crash there is the old content or the new, never a part.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let failed = |error: io::Error| StorageError::write(path, error);
+    let temporary = path.with_added_extension("tmp");
+    let mut file = File::create(&temporary).map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&temporary, path).map_err(failed)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // The rename itself lasts once the folder is on the disk.
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
+}

@@ -1,0 +1,151 @@
+//! Local worker processes. They hold the reading end of a pipe: when the coordinator dies, however
+//! it dies, the pipe ends and they end with it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::display::Log;
+use crate::cli::Failure;
+use crate::config::Job;
+use crate::run::ControlEvent;
+
+/// Time for local workers to end by themselves once the run is over.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The processes of a run.
+pub(super) struct Processes {
+    watchers: JoinSet<()>,
+    /// Held open as long as the workers shall live.
+    pipes: Vec<ChildStdin>,
+}
+
+/// Starts the job's local workers.
+///
+/// # Errors
+/// When the worker's binary is missing or does not start.
+pub(super) fn start(
+    job: &Job,
+    address: SocketAddr,
+    token: &str,
+    events: &mpsc::Sender<ControlEvent>,
+    log: Log,
+) -> anyhow::Result<Processes> {
+    let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
+    if job.fleet.workers == 0 {
+        return Ok(processes);
+    }
+    let binary = binary()?;
+    let address = reachable(address);
+    let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
+    for number in 1..=job.fleet.workers {
+        let name = format!("local-{number}");
+        let mut child = Command::new(&binary)
+            .arg(format!("ws://{address}"))
+            .args(["--once", "--end-with-stdin", "--name", &name])
+            .args(["--device", &job.fleet.device.to_string()])
+            // Not an argument: those can be read by every user of the machine.
+            .env("HERD_TOKEN", token)
+            // Mesa's layer for choosing a display's GPU complains where there is no display.
+            .env("NODEVICE_SELECT", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                Failure::Data(format!("cannot start {}: {error}", binary.display()))
+            })?;
+        processes.pipes.extend(child.stdin.take());
+        processes.watchers.spawn(watch(child, name, events.clone(), left.clone(), log.clone()));
+    }
+    Ok(processes)
+}
+
+/// `herd-worker` stands beside `herd`.
+fn binary() -> Result<PathBuf, Failure> {
+    let herd = std::env::current_exe().map_err(|error| Failure::Data(error.to_string()))?;
+    let path = herd.with_file_name(format!("herd-worker{}", std::env::consts::EXE_SUFFIX));
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Failure::Data(format!(
+        "{} is missing: it belongs beside herd; build it with `cargo build --release --workspace`, \
+         or use --workers 0",
+        path.display()
+    )))
+}
+
+/// The address at which this machine reaches a listener that may listen on all addresses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Passes on what a worker says, and tells the run when it ends.
+async fn watch(
+    mut child: Child,
+    name: String,
+    events: mpsc::Sender<ControlEvent>,
+    left: Arc<AtomicUsize>,
+    log: Log,
+) {
+    let mut last = None;
+    if let Some(stderr) = child.stderr.take() {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            log.say(&format!("{name}: {line}"));
+            last = Some(line);
+        }
+    }
+    let status = child.wait().await;
+    let left = left.fetch_sub(1, Ordering::SeqCst) - 1;
+    let failure = match status {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(last.unwrap_or_else(|| status.to_string())),
+        Err(error) => Some(error.to_string()),
+    };
+    // The run may be over, with nobody to tell.
+    let _ = events.send(ControlEvent::ProcessEnded { name, failure, left }).await;
+}
+
+impl Processes {
+    /// Waits for the workers to end; those that do not are killed.
+    pub(super) async fn wait(mut self) {
+        let all = async { while self.watchers.join_next().await.is_some() {} };
+        if tokio::time::timeout(END_TIMEOUT, all).await.is_err() {
+            // Their pipes end, and dropping the watchers kills what is left.
+            self.pipes.clear();
+            self.watchers.shutdown().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_through_loopback() {
+        for (listening, reached) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+        ] {
+            let listening: SocketAddr = listening.parse().unwrap();
+            assert_eq!(reachable(listening).to_string(), reached);
+        }
+    }
+}

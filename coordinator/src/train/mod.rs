@@ -1,0 +1,205 @@
+//! `herd train`: a job becomes a run, a fleet trains it, a model is left.
+//!
+//! - [`prepare`]: job, data and model are read and checked before anything starts
+//! - [`plan`]: what `--dry-run` prints
+//! - [`local`]: local worker processes
+//! - [`display`]: progress on a terminal or in plain lines
+//! - [`summary`]: what is said at the end
+
+mod display;
+mod local;
+mod plan;
+mod prepare;
+mod summary;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use anyhow::Context;
+use engine::merge::Master;
+use engine::{Engine, Status};
+use protocol::{Assignment, RunId, Version};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::{Failure, TrainArgs};
+use crate::run::{Control, ControlEvent, DataPlane, Ending, Evaluation, Tally};
+use crate::server::{self, Shared, Traffic};
+use crate::storage::RunFolder;
+use prepare::Prepared;
+use summary::Summary;
+
+/// This coordinator trains one run.
+const RUN: RunId = RunId(1);
+
+/// Which start of the coordinator this is.
+const INCARNATION: u32 = 1;
+
+/// Events that may wait for the control task; sessions wait when it is full.
+const EVENTS_MAX: usize = 1024;
+
+/// Trains a job.
+///
+/// # Errors
+/// With the exit code of its kind: configuration, data, network, Ctrl-C.
+pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
+    let prepared = prepare::prepare(args)?;
+    let config = prepared.engine_config();
+    let engine = Engine::new(config.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
+    for warning in config.warnings(u64::from(prepared.job.fleet.workers)) {
+        display::warn(&warning);
+    }
+    if args.dry_run {
+        return plan::print(&prepared, &config, args.json);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("herd-server")
+        .enable_all()
+        .build()?;
+    // The port before the folder: a run that cannot listen leaves nothing behind.
+    let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
+    let folder = RunFolder::create(&prepared.job)?;
+    let summary = runtime.block_on(run(prepared, engine, listener, folder))?;
+    // Sessions that do not end in time are cut off.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    summary.print(args.json)?;
+    match summary.ending {
+        Ending::Complete => Ok(()),
+        Ending::Interrupted => Err(Failure::Interrupted.into()),
+        Ending::Deserted(reason) => Err(Failure::Network(reason).into()),
+    }
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let remedy = |error: std::io::Error| {
+        let remedy = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "the port is in use; choose another with --listen, or port 0 for any free one"
+        } else {
+            "choose another address with --listen"
+        };
+        Failure::Network(format!("cannot listen on {address}: {error}; {remedy}"))
+    };
+    Ok(bound.map_err(remedy)?)
+}
+
+async fn run(
+    prepared: Prepared,
+    engine: Engine,
+    listener: TcpListener,
+    folder: RunFolder,
+) -> anyhow::Result<Summary> {
+    let Prepared { job, plan, splits, shards, initial } = prepared;
+    let address = listener.local_addr()?;
+    let token = new_token()?;
+    let table = plan.tensors().clone();
+    let codec = job.training.codec;
+    let spec = plan.spec().to_json();
+    let shard_info = shards.iter().map(prepare::shard_info).collect();
+    let assignment = Assignment {
+        run: RUN,
+        name: job.name.clone(),
+        spec,
+        table: table.clone(),
+        seed: job.seed,
+        shards: shard_info,
+        download: codec,
+        upload: codec,
+    };
+    let (events, queue) = mpsc::channel(EVENTS_MAX);
+    let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect::<HashMap<_, _>>();
+    let shared = Arc::new(Shared::new(&token, assignment, stored, events.clone()));
+    let traffic = shared.traffic.clone();
+
+    let version = Version { incarnation: INCARNATION, number: 0 };
+    let master = Master::new(&table, initial, version)?;
+    let path = folder.path().to_owned();
+    let evaluation = Evaluation {
+        plan: plan.clone(),
+        folder,
+        names: splits.train.names.clone(),
+        train: splits.train,
+        validation: splits.validation,
+        test: splits.test,
+    }
+    .start(events.clone())?;
+    let model_bytes = codec.bytes(&table) as u64;
+    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.snapshots)?;
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server::serve(listener, shared, async {
+        // The sender is dropped when the run is over.
+        let _ = stopped.await;
+    }));
+    let mut display = display::Terminal::new(&job, address, &token, &path);
+    display.begin(&plan);
+    let processes = local::start(&job, address, &token, &events, display.log())?;
+    tokio::spawn(interrupt(events.clone()));
+    let control = Control::new(engine, RUN, data.commands, model_bytes, Box::new(display));
+    drop(events);
+    let (ending, tally, status) = control.run(queue).await;
+
+    // The control task held the last senders: merging and then evaluation come to their ends.
+    let finishing = tokio::task::spawn_blocking(move || {
+        let master = join(data.thread)?;
+        let finisher = join(evaluation.thread)??;
+        finisher.finish(master.values().to_vec())
+    });
+    let outcome = finishing.await??;
+    processes.wait().await;
+    drop(stop);
+    server.abort();
+    Ok(summarise(&plan, &path, outcome, ending, &tally, &status, &traffic))
+}
+
+fn join<T>(thread: thread::JoinHandle<T>) -> anyhow::Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread of the run failed"))
+}
+
+fn summarise(
+    plan: &model::Plan,
+    folder: &std::path::Path,
+    outcome: crate::run::Outcome,
+    ending: Ending,
+    tally: &Tally,
+    status: &Status,
+    traffic: &Traffic,
+) -> Summary {
+    Summary {
+        classes: plan.spec().loss.is_cross_entropy(),
+        folder: folder.to_owned(),
+        outcome,
+        ending,
+        seconds: tally.training_time().as_secs_f64(),
+        samples: status.merged_samples,
+        samples_per_second: tally.samples_per_second(),
+        speed_up: tally.speed_up(),
+        workers: tally.workers(),
+        bytes_up: traffic.up.load(Ordering::Relaxed),
+        bytes_down: traffic.down.load(Ordering::Relaxed),
+        totals: status.totals.clone(),
+    }
+}
+
+/// 256 random bits that admit to a run.
+fn new_token() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
+}
+
+/// The first Ctrl-C ends the run and keeps what is there; the second ends the process.
+async fn interrupt(events: mpsc::Sender<ControlEvent>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    let _ = events.send(ControlEvent::Interrupted).await;
+    // Released, so that the run's end is not held up by this task.
+    drop(events);
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(130);
+    }
+}

@@ -1,0 +1,333 @@
+//! What comes from workers about a lease: pulls, progress, deltas; and what becomes of deltas.
+
+use protocol::{LeaseId, Outcome, Reason, Version};
+
+use crate::event::Action;
+use crate::leases::State;
+use crate::machine::Engine;
+use crate::merge::MergeOrder;
+use crate::speed;
+use crate::time::{Timestamp, WorkerKey};
+use crate::words::{Mode, Strategy};
+
+/// Refusals after which a unit is dropped, by different workers where there are several.
+const REFUSALS_MAX: usize = 4;
+
+impl Engine {
+    pub(crate) fn pulled(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        lease: LeaseId,
+        pending: Vec<LeaseId>,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.leases.of(worker, lease).is_none() {
+            let outcome = Outcome::Rejected(Reason::UnknownLease);
+            actions.push(Action::Acknowledge { worker, lease, outcome });
+            return;
+        }
+        let current = self.rounds.current.number;
+        let Some(attempt) = self.leases.get_mut(lease) else { return };
+        if !matches!(attempt.state, State::Out | State::Expired) {
+            return;
+        }
+        if attempt.round > current {
+            attempt.waiting = Some(pending);
+            return;
+        }
+        self.snapshot(now, worker, lease, &pending, actions);
+    }
+
+    /// Sends the parameters of the version that is dispatched so far.
+    pub(crate) fn snapshot(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        lease: LeaseId,
+        pending: &[LeaseId],
+        actions: &mut Vec<Action>,
+    ) {
+        let contains = pending.iter().copied().filter(|own| self.is_merged(worker, *own)).collect();
+        let merges = self.workers.get(&worker).map_or(0, |holder| holder.merges);
+        let version = self.version_now();
+        let usual_norm = self.screening.median();
+        let Some(attempt) = self.leases.get_mut(lease) else { return };
+        attempt.base = version.number;
+        attempt.merges_at_base = merges;
+        attempt.pulled = Some(now);
+        attempt.usual_norm = usual_norm;
+        let samples = attempt.samples;
+        actions.push(Action::Snapshot { worker, lease, version, contains });
+        let deadline = now.plus(self.allowance(worker, samples));
+        self.leases.extend(lease, deadline);
+    }
+
+    /// Whether a worker's own delta is in the version dispatched last.
+    fn is_merged(&self, worker: WorkerKey, lease: LeaseId) -> bool {
+        let attempt = self.leases.of(worker, lease);
+        let outcome = || self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
+        attempt.is_some_and(|attempt| matches!(attempt.state, State::Merging(Some(_))))
+            || matches!(outcome(), Some(Outcome::Merged(_)))
+    }
+
+    pub(crate) fn progress(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        lease: LeaseId,
+        steps: u64,
+    ) {
+        let batch = u64::from(self.config.batch_size);
+        let Some(holder) = self.workers.get_mut(&worker) else { return };
+        let Some(attempt) = self.leases.get_mut(lease).filter(|attempt| attempt.worker == worker)
+        else {
+            return;
+        };
+        // Only what moves on counts, so that nobody keeps a unit by talking.
+        if steps <= attempt.steps_done || steps > attempt.steps {
+            return;
+        }
+        attempt.steps_done = steps;
+        holder.silent = false;
+        if let Some(pulled) = attempt.pulled {
+            holder.speed.progress(steps * batch, now.since(pulled.max(holder.freed)));
+        }
+        let left = attempt.samples.saturating_sub(steps * batch);
+        let deadline = now.plus(self.allowance(worker, left));
+        self.leases.extend(lease, deadline);
+    }
+
+    pub(crate) fn delta_received(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        lease: LeaseId,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(attempt) = self.leases.of(worker, lease) else {
+            let known = self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
+            let outcome = known.unwrap_or(Outcome::Rejected(Reason::UnknownLease));
+            actions.push(Action::Acknowledge { worker, lease, outcome });
+            return;
+        };
+        if !matches!(attempt.state, State::Out | State::Expired) {
+            return;
+        }
+        let (was_out, unit) = (attempt.state == State::Out, attempt.unit);
+        let (samples, pulled) = (attempt.samples, attempt.pulled);
+        self.leases.set_deadline(lease, None);
+        if let Some(attempt) = self.leases.get_mut(lease) {
+            attempt.state = State::Received;
+        }
+        if let Some(holder) = self.workers.get_mut(&worker) {
+            holder.held.retain(|held| *held != lease);
+            holder.live += usize::from(!was_out);
+            holder.silent = false;
+            if let Some(pulled) = pulled {
+                holder.speed.record(samples, now.since(pulled.max(holder.freed)));
+            }
+            holder.freed = now;
+        }
+        self.units.open.remove(&unit);
+        self.add_to_waiting_pull(worker, lease);
+        if self.finished {
+            self.refuse(lease, Reason::Ended, actions);
+        } else if self.units.get(unit).is_none() {
+            self.refuse(lease, Reason::Duplicate, actions);
+        } else {
+            actions.push(Action::Screen { lease });
+        }
+        self.start_clock(now, worker);
+        self.serve(now, worker, actions);
+    }
+
+    /// A pull that waits for its round is answered with a version that may contain what the worker
+    /// has delivered since it asked: the answer has to say so.
+    fn add_to_waiting_pull(&mut self, worker: WorkerKey, delivered: LeaseId) {
+        let Some(holder) = self.workers.get(&worker) else { return };
+        for lease in &holder.held {
+            if let Some(pending) =
+                self.leases.get_mut(*lease).and_then(|held| held.waiting.as_mut())
+                && !pending.contains(&delivered)
+            {
+                pending.push(delivered);
+            }
+        }
+    }
+
+    pub(crate) fn delta_screened(
+        &mut self,
+        now: Timestamp,
+        lease: LeaseId,
+        verdict: &Verdict,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(attempt) = self.leases.get(lease) else { return };
+        if attempt.state != State::Received {
+            return;
+        }
+        let (unit, steps, usual_norm) = (attempt.unit, attempt.steps, attempt.usual_norm);
+        let judged = if self.finished {
+            Err(Reason::Ended)
+        } else if self.units.get(unit).is_none() {
+            Err(Reason::Duplicate)
+        } else if !verdict.length_ok {
+            Err(Reason::Length)
+        } else if !verdict.finite {
+            Err(Reason::NotFinite)
+        } else {
+            self.screening.judge(verdict.norm, steps, usual_norm)
+        };
+        match judged {
+            Ok(clip) => {
+                self.screening.accept(verdict.norm, steps, clip);
+                self.accept(now, lease, clip, actions);
+            }
+            Err(reason) => self.refuse(lease, reason, actions),
+        }
+    }
+
+    /// Orders a delta into the master.
+    fn accept(&mut self, now: Timestamp, lease: LeaseId, clip: f64, actions: &mut Vec<Action>) {
+        let Some(attempt) = self.leases.get(lease) else { return };
+        let (worker, unit, samples) = (attempt.worker, attempt.unit, attempt.samples);
+        let (base, merges_at_base) = (attempt.base, attempt.merges_at_base);
+        let own = self.workers.get(&worker).map_or(0, |holder| holder.merges - merges_at_base);
+        // The worker's own deltas since its base it has added itself: they are not staleness.
+        let staleness = (self.version - base).saturating_sub(own);
+        self.merged_samples += samples;
+        if self.config.mode == Mode::Synchronous {
+            self.accumulate(now, lease, clip, actions);
+        } else {
+            let order = self.order(staleness, clip, samples);
+            actions.push(Action::Merge { lease: Some(lease), order });
+            if let Some(attempt) = self.leases.get_mut(lease) {
+                attempt.state = State::Merging(Some(self.version));
+            }
+            self.dispatched.push_back((self.version, vec![lease]));
+        }
+        self.units.merge(unit);
+        if let Some(holder) = self.workers.get_mut(&worker) {
+            holder.live -= 1;
+            holder.merges += 1;
+            holder.tally.samples += samples;
+            holder.tally.staleness += staleness;
+        }
+        self.complete_epochs(actions);
+    }
+
+    /// The order of one delta in asynchronous mode. It makes the next version.
+    fn order(&mut self, staleness: u64, clip: f64, samples: u64) -> MergeOrder {
+        let in_flight = self.in_flight();
+        self.version += 1;
+        let version = self.version_now();
+        let batches = self.version as f64;
+        self.lease_samples += (samples as f64 - self.lease_samples) / batches.min(100.0);
+        // Alone a worker's buffers are taken over; among N equals each moves the master by 1 / N.
+        let buffer_weight = 1.0 / (1.0 + (in_flight - 1.0) * self.lease_samples / samples as f64);
+        let age = 1.0 + staleness as f64;
+        let weight = match self.strategy {
+            Strategy::Staleness { exponent, plain: true } => clip * age.powf(-exponent),
+            Strategy::Staleness { exponent, .. } => clip * in_flight.max(age).powf(-exponent),
+            Strategy::Nesterov { .. } => {
+                return MergeOrder::Spread { version, in_flight, staleness, clip, buffer_weight };
+            }
+            Strategy::Auto | Strategy::Mean | Strategy::Sum => clip,
+        };
+        MergeOrder::Add { version, weight, buffer_weight }
+    }
+
+    /// N of the merge rules at this moment: one lease in training per worker, as a prefetched lease
+    /// adds nothing to what is in flight.
+    pub(crate) fn in_flight(&self) -> f64 {
+        let training = self.workers.values().filter(|worker| worker.live > 0);
+        speed::in_flight(training.map(|worker| worker.speed.leases_per_second()))
+    }
+
+    /// Refuses a received delta.
+    fn refuse(&mut self, lease: LeaseId, reason: Reason, actions: &mut Vec<Action>) {
+        let Some(attempt) = self.leases.remove(lease) else { return };
+        let (worker, number) = (attempt.worker, attempt.unit);
+        let outcome = Outcome::Rejected(reason);
+        actions.push(Action::Acknowledge { worker, lease, outcome });
+        if let Some(holder) = self.workers.get_mut(&worker) {
+            holder.live -= 1;
+            holder.remember(lease, outcome);
+            *holder.tally.rejected.entry(reason).or_default() += 1;
+        }
+        if reason == Reason::Duplicate {
+            self.counts(attempt.epoch).duplicate += 1;
+        }
+        self.rounds.forget(lease, worker);
+        let Some(unit) = self.units.get_mut(number) else { return };
+        unit.leases.retain(|other| *other != lease);
+        if !matches!(reason, Reason::Length | Reason::NotFinite | Reason::Norm) {
+            return;
+        }
+        unit.refused.push(worker);
+        let spent = unit.refused.len() >= REFUSALS_MAX;
+        if spent && !self.is_awaited(number) {
+            self.units.drop_unit(number, reason);
+            self.complete_epochs(actions);
+            self.stirred = true;
+        } else {
+            self.settle(number);
+        }
+    }
+
+    pub(crate) fn merged(&mut self, version: Version, actions: &mut Vec<Action>) {
+        if version.incarnation != self.config.incarnation {
+            return;
+        }
+        while let Some((number, leases)) =
+            self.dispatched.pop_front_if(|(next, _)| *next <= version.number)
+        {
+            let outcome = Outcome::Merged(Version { number, ..version });
+            for lease in leases {
+                let Some(attempt) = self.leases.remove(lease) else { continue };
+                let worker = attempt.worker;
+                if let Some(holder) = self.workers.get_mut(&worker) {
+                    holder.remember(lease, outcome);
+                }
+                actions.push(Action::Acknowledge { worker, lease, outcome });
+            }
+        }
+    }
+
+    pub(crate) fn released(&mut self, now: Timestamp, worker: WorkerKey, lease: LeaseId) {
+        let held = self.workers.get(&worker).is_some_and(|holder| holder.held.contains(&lease));
+        if !held {
+            return;
+        }
+        self.end_lease(lease);
+        if let Some(holder) = self.workers.get_mut(&worker) {
+            holder.freed = now;
+            holder.silent = false;
+        }
+        self.start_clock(now, worker);
+        self.stirred = true;
+    }
+
+    /// Ends a lease whose delta will not come.
+    pub(crate) fn end_lease(&mut self, lease: LeaseId) {
+        let Some(attempt) = self.leases.remove(lease) else { return };
+        if let Some(holder) = self.workers.get_mut(&attempt.worker) {
+            holder.held.retain(|held| *held != lease);
+            holder.live -= usize::from(attempt.state == State::Out);
+        }
+        self.counts(attempt.epoch).released += 1;
+        self.rounds.forget(lease, attempt.worker);
+        if let Some(unit) = self.units.get_mut(attempt.unit) {
+            unit.leases.retain(|other| *other != lease);
+            self.settle(attempt.unit);
+        }
+    }
+}
+
+/// What screening found of a delta.
+pub(crate) struct Verdict {
+    pub(crate) finite: bool,
+    pub(crate) length_ok: bool,
+    pub(crate) norm: f64,
+}

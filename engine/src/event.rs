@@ -1,0 +1,138 @@
+//! What the shell tells the engine, and what the engine tells the shell to do.
+
+use protocol::{Lease, LeaseId, Outcome, Version};
+
+use crate::merge::MergeOrder;
+use crate::status::EpochSummary;
+use crate::time::WorkerKey;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A worker is ready for this run: it has the spec and may be given leases.
+    WorkerJoined {
+        /// Its session.
+        worker: WorkerKey,
+    },
+    /// A session is over. Its leases end, except those whose delta was received: these are merged.
+    WorkerLeft {
+        /// Its session.
+        worker: WorkerKey,
+    },
+    /// A worker wants one more lease. Remembered until there is work for it.
+    LeaseRequested {
+        /// Who asks.
+        worker: WorkerKey,
+    },
+    /// A worker wants parameters for a lease.
+    Pulled {
+        /// Who asks.
+        worker: WorkerKey,
+        /// The lease that it is about to train.
+        lease: LeaseId,
+        /// Its own earlier leases of which it does not know yet whether the master contains them.
+        pending: Vec<LeaseId>,
+    },
+    /// A worker has made so many local steps of a lease.
+    Progress {
+        /// Who says so.
+        worker: WorkerKey,
+        /// The lease in training.
+        lease: LeaseId,
+        /// Local steps made so far.
+        steps: u64,
+    },
+    /// A delta has arrived completely. From here on it belongs to the data plane.
+    DeltaReceived {
+        /// Who sent it.
+        worker: WorkerKey,
+        /// What it is the delta of.
+        lease: LeaseId,
+    },
+    /// The answer to every [`Action::Screen`]. A delta that got lost is `length_ok: false`.
+    DeltaScreened {
+        /// The delta.
+        lease: LeaseId,
+        /// No value is NaN or infinite, and no variance negative.
+        finite: bool,
+        /// It has as many values as the shape table.
+        length_ok: bool,
+        /// L2 norm over the trained parameters ([`crate::merge::norm_and_finite`]).
+        norm: f64,
+    },
+    /// The data plane has carried out the order that made this version.
+    Merged {
+        /// The version.
+        version: Version,
+    },
+    /// A worker gives a lease back untrained.
+    LeaseReleased {
+        /// Who gives it back.
+        worker: WorkerKey,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// [`crate::Engine::wake_at`] has come.
+    Tick,
+    /// The run is to end now: no more leases, what is accumulated is merged.
+    Stop,
+}
+
+/// Something to do. Merges, snapshots, epoch marks and the end of a run go through ONE first-in
+/// first-out queue of the data plane, in the order in which they are returned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send a lease.
+    Lease {
+        /// To whom.
+        worker: WorkerKey,
+        /// The lease.
+        lease: Lease,
+    },
+    /// Send the parameters of exactly this version: the master as it is at this place of the queue.
+    Snapshot {
+        /// To whom.
+        worker: WorkerKey,
+        /// For which lease.
+        lease: LeaseId,
+        /// The version.
+        version: Version,
+        /// Those of the pull's pending leases that are in it; the others the worker adds itself.
+        contains: Vec<LeaseId>,
+    },
+    /// Examine a received delta and answer with [`Event::DeltaScreened`].
+    Screen {
+        /// The delta.
+        lease: LeaseId,
+    },
+    /// Carry out an order on the master; if it makes a version, answer with [`Event::Merged`].
+    Merge {
+        /// Whose delta; none for [`MergeOrder::Round`], which has no delta of its own.
+        lease: Option<LeaseId>,
+        /// What to do with it.
+        order: MergeOrder,
+    },
+    /// Tell a worker what became of its delta. If it was rejected, its bytes may be freed.
+    Acknowledge {
+        /// To whom.
+        worker: WorkerKey,
+        /// Which lease.
+        lease: LeaseId,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The last sample of an epoch is in the master as it is at this place of the queue.
+    EpochComplete {
+        /// From 0; epochs complete in order.
+        epoch: u32,
+        /// The master's version here.
+        version: Version,
+        /// What was counted in the epoch.
+        summary: EpochSummary,
+    },
+    /// The run is over: nothing more will be merged.
+    Finished {
+        /// The master's last version.
+        version: Version,
+    },
+}

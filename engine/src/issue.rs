@@ -1,0 +1,221 @@
+//! Who gets which lease, and when: requests are remembered until there is work.
+
+use std::collections::VecDeque;
+
+use protocol::{Lease, LeaseId, order};
+use rand_core::Rng;
+
+use crate::event::Action;
+use crate::leases::Attempt;
+use crate::machine::Engine;
+use crate::time::{Timestamp, WorkerKey};
+use crate::units::Unit;
+use crate::words::{Frequency, Mode};
+use crate::workers::LEASES_MAX;
+
+/// A unit of this many times a worker's usual size is left to faster ones while there is other work.
+const OVERSIZE: u64 = 2;
+
+/// What a worker is to get.
+struct Choice {
+    unit: u64,
+    round: u64,
+    backup: bool,
+}
+
+impl Engine {
+    pub(crate) fn lease_requested(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(asking) = self.workers.get_mut(&worker) else { return };
+        if self.finished {
+            return;
+        }
+        asking.wanted = (asking.wanted + 1).min(LEASES_MAX);
+        self.serve(now, worker, actions);
+    }
+
+    /// Gives waiting workers what has become free.
+    pub(crate) fn serve_waiting(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.look_again = None;
+        for worker in std::mem::take(&mut self.queue) {
+            self.serve(now, worker, actions);
+        }
+    }
+
+    /// Answers as many of a worker's requests as it can; the others stay in the queue.
+    pub(crate) fn serve(&mut self, now: Timestamp, worker: WorkerKey, actions: &mut Vec<Action>) {
+        while let Some(asking) = self.workers.get(&worker)
+            && asking.wanted > 0
+            && asking.held.len() < LEASES_MAX
+            && self.started
+            && !self.finished
+            && let Some(choice) = self.choose(now, worker)
+        {
+            self.issue(now, worker, &choice, actions);
+        }
+        let waits = self.workers.get(&worker).is_some_and(|asking| asking.wanted > 0);
+        let queued = self.queue.contains(&worker);
+        if waits && !queued {
+            self.queue.push_back(worker);
+        } else if !waits && queued {
+            self.queue.retain(|other| *other != worker);
+        }
+    }
+
+    fn choose(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
+        let choice = match self.config.mode {
+            Mode::Asynchronous => self.choose_at_once(now, worker),
+            Mode::Synchronous => self.choose_in_round(worker),
+        };
+        choice.or_else(|| {
+            let unit = self.copy_for(now, worker)?;
+            Some(Choice { unit, round: self.rounds.current.number, backup: true })
+        })
+    }
+
+    fn choose_at_once(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
+        let epoch = self.units.epoch_with_rows(&self.config);
+        let unit = self.open_unit(worker, epoch.is_some()).or_else(|| {
+            let epoch = epoch?;
+            let size = self.size(now, worker, epoch)?;
+            self.cut(worker, epoch, size)
+        })?;
+        Some(Choice { unit, round: 0, backup: false })
+    }
+
+    /// In rounds: a lease of the running round, or early one of the next.
+    fn choose_in_round(&mut self, worker: WorkerKey) -> Option<Choice> {
+        let current = &mut self.rounds.current;
+        if current.is_empty() {
+            current.epoch = None;
+        }
+        // Not after a lease of the next round: a worker trains in order, and would wait for itself.
+        let ahead = self.rounds.next.members.contains(&worker);
+        let current = &self.rounds.current;
+        if current.arrived.is_empty() && !current.members.contains(&worker) && !ahead {
+            let number = current.number;
+            if let Some(unit) = self.unit_in_round(worker, number) {
+                return Some(Choice { unit, round: number, backup: false });
+            }
+        }
+        let number = self.rounds.next.number;
+        if self.rounds.current.is_empty() || ahead || !self.may_prefetch() {
+            return None;
+        }
+        let unit = self.unit_in_round(worker, number)?;
+        Some(Choice { unit, round: number, backup: false })
+    }
+
+    /// With frequency epoch a round shares out the whole epoch: the next round's parts are known
+    /// only when the running one has taken its own, and when all speeds are measured.
+    fn may_prefetch(&self) -> bool {
+        if self.config.frequency != Frequency::Epoch {
+            return true;
+        }
+        let epoch = self.rounds.current.epoch.and_then(|epoch| self.units.epoch(epoch));
+        epoch.is_none_or(|epoch| epoch.free == 0) && self.all_measured()
+    }
+
+    fn unit_in_round(&mut self, worker: WorkerKey, number: u64) -> Option<u64> {
+        if let Some(unit) = self.open_unit(worker, false) {
+            return Some(unit);
+        }
+        let epoch = match self.rounds.numbered(number).epoch {
+            Some(epoch) => epoch,
+            None => self.units.epoch_with_rows(&self.config)?,
+        };
+        let size = self.size_in_round(worker, number, epoch)?;
+        let unit = self.cut(worker, epoch, size)?;
+        self.rounds.numbered(number).epoch = Some(epoch);
+        Some(unit)
+    }
+
+    fn cut(&mut self, worker: WorkerKey, epoch: u32, size: u64) -> Option<u64> {
+        self.units.cut(epoch, size, &self.workers.get(&worker)?.shards)
+    }
+
+    /// The oldest unit that nobody is expected to deliver and that this worker may try.
+    fn open_unit(&self, worker: WorkerKey, other_work: bool) -> Option<u64> {
+        if self.units.open.is_empty() {
+            return None;
+        }
+        let target = self.target(worker);
+        let fits = |unit: &Unit| !other_work || unit.samples <= OVERSIZE * target;
+        let units =
+            self.units.open.iter().filter_map(|number| Some((*number, self.units.get(*number)?)));
+        let mut usable = units.filter(|(_, unit)| fits(unit) && self.may_try(worker, unit));
+        usable.next().map(|(number, _)| number)
+    }
+
+    /// Not what it has already, and not what was refused from it while others could do it.
+    pub(crate) fn may_try(&self, worker: WorkerKey, unit: &Unit) -> bool {
+        let has = unit.leases.iter().any(|lease| self.leases.of(worker, *lease).is_some());
+        let others = || self.workers.keys().any(|other| !unit.refused.contains(other));
+        !has && (!unit.refused.contains(&worker) || !others())
+    }
+
+    fn issue(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        choice: &Choice,
+        actions: &mut Vec<Action>,
+    ) {
+        self.last_lease += 1;
+        let id = LeaseId { incarnation: self.config.incarnation, number: self.last_lease };
+        let Some(unit) = self.units.get_mut(choice.unit) else { return };
+        unit.leases.push(id);
+        let (epoch, samples, segments) = (unit.epoch, unit.samples, unit.segments.clone());
+        let Some(holder) = self.workers.get_mut(&worker) else { return };
+        holder.held.push(id);
+        holder.live += 1;
+        holder.wanted -= 1;
+        holder.shards.extend(segments.iter().map(|segment| segment.shard));
+        let lease = Lease {
+            id,
+            run: self.config.run,
+            epoch,
+            segments,
+            batch_size: self.config.batch_size,
+            seed: self.noise_seed(choice.unit),
+            learning_rate: self.learning_rate(),
+            deadline_ms: self.allowance(worker, samples) / 1000,
+        };
+        let mut attempt = Attempt::new(worker, choice.unit, now);
+        attempt.epoch = epoch;
+        attempt.samples = samples;
+        attempt.steps = lease.steps();
+        attempt.round = choice.round;
+        attempt.base = self.version;
+        attempt.merges_at_base = self.workers.get(&worker).map_or(0, |holder| holder.merges);
+        self.leases.insert(id, attempt);
+        self.units.open.remove(&choice.unit);
+        let counts = self.counts(epoch);
+        counts.leases += 1;
+        counts.backup += u64::from(choice.backup);
+        if self.config.mode == Mode::Synchronous {
+            self.rounds.expect(now, choice.round, id, choice.unit, worker);
+        }
+        actions.push(Action::Lease { worker, lease });
+        self.start_clock(now, worker);
+    }
+
+    /// Copies of a unit get the same noise.
+    fn noise_seed(&self, unit: u64) -> u64 {
+        let index = (u64::from(self.config.incarnation) << 40) ^ unit;
+        order::generator(self.config.seed, order::PURPOSE_LEASE, index).next_u64()
+    }
+
+    /// The learning rate at this point of the run.
+    pub(crate) fn learning_rate(&self) -> f64 {
+        let total = self.config.total_samples().max(1) as f64;
+        self.config.learning_rate * self.config.schedule.factor(self.merged_samples as f64 / total)
+    }
+}
+
+/// Workers whose requests are not answered, in order.
+pub(crate) type Queue = VecDeque<WorkerKey>;

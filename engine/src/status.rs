@@ -1,0 +1,147 @@
+//! What may be shown of a run: plain data, computed when asked for.
+
+use std::collections::BTreeMap;
+
+use protocol::{Reason, Version};
+use serde::Serialize;
+
+use crate::machine::Engine;
+use crate::time::WorkerKey;
+use crate::workers::Worker;
+
+/// What was counted in one epoch, or since the start of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct EpochSummary {
+    /// Samples merged.
+    pub samples: u64,
+    /// Units merged.
+    pub units: u64,
+    /// Leases handed out.
+    pub leases: u64,
+    /// Leases handed out as second copies of outstanding units.
+    pub backup: u64,
+    /// Leases whose deadline passed.
+    pub expired: u64,
+    /// Leases given back, or lost with their worker.
+    pub released: u64,
+    /// Deltas that came after their unit was merged.
+    pub duplicate: u64,
+    /// Samples never merged, by the reason of the last refusal.
+    #[serde(serialize_with = "by_name")]
+    pub dropped: BTreeMap<Reason, u64>,
+}
+
+impl EpochSummary {
+    /// Samples that were given up after too many refusals.
+    #[must_use]
+    pub fn dropped_samples(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Adds another's counts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.units += other.units;
+        self.leases += other.leases;
+        self.backup += other.backup;
+        self.expired += other.expired;
+        self.released += other.released;
+        self.duplicate += other.duplicate;
+        for (reason, samples) in &other.dropped {
+            *self.dropped.entry(*reason).or_default() += samples;
+        }
+    }
+}
+
+/// One connected worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    /// Its session.
+    pub worker: WorkerKey,
+    /// Its deltas in the master.
+    pub merged_leases: u64,
+    /// Their samples.
+    pub merged_samples: u64,
+    /// Mean number of merges by others between its pulls and its merges.
+    pub staleness: f64,
+    /// Its speed as the engine measures it; none before its first progress.
+    pub samples_per_second: Option<f64>,
+    /// Its refused deltas.
+    pub rejected: BTreeMap<Reason, u64>,
+    /// Leases that it holds, expired ones included.
+    pub leases_out: u32,
+}
+
+/// A run as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The oldest epoch that is not complete, from 0; `epochs` when all are.
+    pub epoch: u32,
+    /// Epochs of the run.
+    pub epochs: u32,
+    /// Samples merged.
+    pub merged_samples: u64,
+    /// Samples of all epochs.
+    pub total_samples: u64,
+    /// The master's version, merges under way included.
+    pub version: Version,
+    /// Leases in flight as the merge rules count them, at least 1.
+    pub in_flight: f64,
+    /// The learning rate that the next lease gets.
+    pub learning_rate: f64,
+    /// Whether the run is over.
+    pub finished: bool,
+    /// Counts of the whole run.
+    pub totals: EpochSummary,
+    /// Counts of the epochs that are open, oldest first.
+    pub open: Vec<(u32, EpochSummary)>,
+    /// The connected workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+impl Engine {
+    /// The run as it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut totals = self.totals.clone();
+        self.units.epochs.iter().for_each(|epoch| totals.add(&epoch.summary));
+        let complete = self.units.begun - self.units.epochs.len() as u32;
+        Status {
+            epoch: self.units.epochs.front().map_or(complete, |epoch| epoch.index),
+            epochs: self.config.epochs,
+            merged_samples: self.merged_samples,
+            total_samples: self.config.total_samples(),
+            version: self.version_now(),
+            in_flight: self.in_flight(),
+            learning_rate: self.learning_rate(),
+            finished: self.finished,
+            totals,
+            open: self
+                .units
+                .epochs
+                .iter()
+                .map(|epoch| (epoch.index, epoch.summary.clone()))
+                .collect(),
+            workers: self.workers.iter().map(|(key, worker)| worker_status(*key, worker)).collect(),
+        }
+    }
+}
+
+fn worker_status(key: WorkerKey, worker: &Worker) -> WorkerStatus {
+    WorkerStatus {
+        worker: key,
+        merged_leases: worker.merges,
+        merged_samples: worker.tally.samples,
+        staleness: worker.tally.staleness as f64 / worker.merges.max(1) as f64,
+        samples_per_second: worker.speed.samples_per_second(),
+        rejected: worker.tally.rejected.clone(),
+        leases_out: worker.held.len() as u32,
+    }
+}
+
+fn by_name<S: serde::Serializer>(
+    counts: &BTreeMap<Reason, u64>,
+    out: S,
+) -> Result<S::Ok, S::Error> {
+    out.collect_map(counts.iter().map(|(reason, count)| (reason.name(), count)))
+}

@@ -1,0 +1,10 @@
+//! Tests of the crate `model` through its public names.
+
+mod errors;
+mod inference;
+mod initial;
+mod layouts;
+mod optimizers;
+mod shapes;
+mod support;
+mod training;

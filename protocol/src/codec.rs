@@ -1,0 +1,227 @@
+//! How a flat `f32` vector becomes payload bytes and back.
+//!
+//! Tensors stand one after the other in the order of the shape table, little-endian:
+//! - `f32`: four bytes a value
+//! - `f16`: an exponent `e` (i16), then two bytes a value; the value is `half * 2^e`. The exponent
+//!   puts the tensor's largest value near the top of f16's range, so that nothing overflows and a
+//!   late delta of 1e-9 is not flushed to zero.
+//!
+//! Buffers, and tensors under [`F16_ELEMENTS_MIN`] values, are `f32` under either codec.
+
+use std::fmt;
+use std::str::FromStr;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::{TensorInfo, TensorTable};
+
+/// Tensors with fewer values travel as f32: they cost little, and biases like precision.
+pub const F16_ELEMENTS_MIN: usize = 4096;
+
+/// Values converted at a time: fits the first-level cache and the vector units.
+const BLOCK: usize = 256;
+
+/// The largest value of a tensor becomes a half in `[2^14, 2^15)`: one bit below overflow.
+const TOP_EXPONENT: i32 = 14;
+
+/// Exponents whose powers of two, and their inverses, are normal f32 numbers.
+const EXPONENT_MIN: i32 = -126;
+const EXPONENT_MAX: i32 = 113;
+
+/// How tensors are encoded on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Four bytes a value.
+    F32,
+    /// Two bytes a value, scaled per tensor.
+    #[default]
+    F16,
+}
+
+/// Why a payload is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The length does not match the shape table.
+    #[error("{got} bytes do not match the shape table, which needs {expected}")]
+    Length {
+        /// By the shape table and the codec.
+        expected: usize,
+        /// What came.
+        got: usize,
+    },
+    /// NaN, infinite, or an exponent out of range.
+    #[error("tensor {0:?} holds a value that is not finite")]
+    NotFinite(String),
+    /// A variance below zero.
+    #[error("tensor {0:?} may not hold values below zero")]
+    Negative(String),
+}
+
+impl Codec {
+    fn is_half(self, tensor: &TensorInfo) -> bool {
+        self == Self::F16 && !tensor.is_buffer() && tensor.elements() >= F16_ELEMENTS_MIN
+    }
+
+    fn tensor_bytes(self, tensor: &TensorInfo) -> usize {
+        if self.is_half(tensor) { 2 + 2 * tensor.elements() } else { 4 * tensor.elements() }
+    }
+
+    /// Size of the payload for all tensors of the table.
+    #[must_use]
+    pub fn bytes(self, table: &TensorTable) -> usize {
+        table.tensors.iter().map(|tensor| self.tensor_bytes(tensor)).sum()
+    }
+
+    /// Encodes `values`, one for each element of the table.
+    ///
+    /// Values that are not finite survive as such, so that the receiver refuses them; so do those
+    /// of a half tensor that round up to 2^128, from 3.402e38 on.
+    ///
+    /// # Panics
+    /// When `values` does not have the table's length: that is the caller's mistake.
+    #[must_use]
+    pub fn encode(self, table: &TensorTable, values: &[f32]) -> Vec<u8> {
+        assert_eq!(values.len(), table.elements(), "values do not match the shape table");
+        let mut payload = Vec::with_capacity(self.bytes(table));
+        for (tensor, range) in table.ranges() {
+            if self.is_half(tensor) {
+                encode_half(&values[range], &mut payload);
+            } else {
+                encode_single(&values[range], &mut payload);
+            }
+        }
+        payload
+    }
+
+    /// Decodes a payload into `values`.
+    ///
+    /// # Errors
+    /// When the length does not match, a value is not finite, or a variance is negative; `values`
+    /// then holds nothing of use.
+    pub fn decode(
+        self,
+        table: &TensorTable,
+        payload: &[u8],
+        values: &mut Vec<f32>,
+    ) -> Result<(), CodecError> {
+        let expected = self.bytes(table);
+        if payload.len() != expected {
+            return Err(CodecError::Length { expected, got: payload.len() });
+        }
+        values.resize(table.elements(), 0.0);
+        let mut rest = payload;
+        for (tensor, range) in table.ranges() {
+            let (bytes, after) = rest.split_at(self.tensor_bytes(tensor));
+            rest = after;
+            let target = &mut values[range];
+            let finite = if self.is_half(tensor) {
+                decode_half(bytes, target)
+            } else {
+                decode_single(bytes, target)
+            };
+            if !finite {
+                return Err(CodecError::NotFinite(tensor.name.clone()));
+            }
+            if tensor.role == crate::Role::BufferNonNegative && target.iter().any(|&x| x < 0.0) {
+                return Err(CodecError::Negative(tensor.name.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode_single(values: &[f32], payload: &mut Vec<u8>) {
+    if cfg!(target_endian = "little") {
+        payload.extend_from_slice(bytemuck::cast_slice(values));
+    } else {
+        payload.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+}
+
+fn decode_single(bytes: &[u8], values: &mut [f32]) -> bool {
+    let mut finite = true;
+    for (value, word) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *value = f32::from_le_bytes(*word);
+        finite &= value.is_finite();
+    }
+    finite
+}
+
+fn encode_half(values: &[f32], payload: &mut Vec<u8>) {
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let exponent = exponent_for(largest);
+    payload.extend_from_slice(&(exponent as i16).to_le_bytes());
+    let scale = power_of_two(-exponent);
+    let mut scaled = [0.0_f32; BLOCK];
+    let mut halves = [f16::ZERO; BLOCK];
+    for block in values.chunks(BLOCK) {
+        for (scaled, value) in scaled.iter_mut().zip(block) {
+            *scaled = value * scale;
+        }
+        halves.convert_from_f32_slice(&scaled);
+        let words = halves.map(|half| half.to_bits().to_le());
+        payload.extend_from_slice(bytemuck::cast_slice(&words[..block.len()]));
+    }
+}
+
+fn decode_half(bytes: &[u8], values: &mut [f32]) -> bool {
+    let (exponent, words) = bytes.split_at(2);
+    let exponent = i32::from(i16::from_le_bytes([exponent[0], exponent[1]]));
+    if !(EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) {
+        return false;
+    }
+    let scale = power_of_two(exponent);
+    let mut halves = [f16::ZERO; BLOCK];
+    let mut singles = [0.0_f32; BLOCK];
+    let mut finite = true;
+    for (target, block) in values.chunks_mut(BLOCK).zip(words.chunks(2 * BLOCK)) {
+        for (half, word) in halves.iter_mut().zip(block.as_chunks::<2>().0) {
+            *half = f16::from_bits(u16::from_le_bytes(*word));
+        }
+        halves.convert_to_f32_slice(&mut singles);
+        for (value, single) in target.iter_mut().zip(&singles) {
+            *value = single * scale;
+            finite &= value.is_finite();
+        }
+    }
+    finite
+}
+
+/// The exponent that maps `largest` into `[2^14, 2^15)`, within what f32 can scale by.
+fn exponent_for(largest: f32) -> i32 {
+    if largest == 0.0 {
+        return 0;
+    }
+    // The exponent's bits; subnormal numbers count as the smallest normal exponent.
+    let exponent = (largest.to_bits() >> 23) as i32 - 127;
+    (exponent - TOP_EXPONENT).clamp(EXPONENT_MIN, EXPONENT_MAX)
+}
+
+/// `2^exponent` for exponents of normal f32 numbers.
+fn power_of_two(exponent: i32) -> f32 {
+    f32::from_bits(((exponent + 127) as u32) << 23)
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            other => Err(format!("unknown codec {other:?}; use f16 or f32")),
+        }
+    }
+}

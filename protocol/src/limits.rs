@@ -1,0 +1,64 @@
+//! Every limit of the wire, with its unit and the reason for it. docs/PROTOCOL.md lists them.
+
+/// Longest WebSocket message: one chunk after its header, which is under 1 KiB, or a header alone.
+/// Small enough that control frames interleave with a big transfer, big enough that framing costs
+/// nothing.
+pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX + (1 << 10);
+
+/// Longest run of payload bytes in one message. Larger payloads are cut into chunks.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// Longest postcard header. `Assign` is the largest: it carries the spec, the list of shards, and
+/// the shape table, for which 200 KiB are left when the other two are as long as can be.
+pub const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// Longest model spec (JSON) in an `Assign`.
+pub const SPEC_BYTES_MAX: usize = 128 << 10;
+
+/// Longest free text: names, reasons, descriptions of a device.
+pub const TEXT_BYTES_MAX: usize = 256;
+
+/// Longest token: 32 bytes as base64url are 43; the rest is room for other issuers.
+pub const TOKEN_BYTES_MAX: usize = 256;
+
+/// Most tensors of a model: a thousand layers with a few tensors each.
+pub const TENSORS_MAX: usize = 4096;
+
+/// Most values of a model: 1 GiB as f32. A browser tab holds no more.
+pub const ELEMENTS_MAX: u64 = 1 << 28;
+
+/// Most dimensions of a tensor.
+pub const RANK_MAX: usize = 8;
+
+/// Longest tensor name.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Most shards of a run: 16 GiB of samples, whose list fits into one header.
+pub const SHARDS_MAX: usize = 1 << 14;
+
+/// Largest shard: small enough for a phone to fetch and keep, large enough to fetch few.
+pub const SHARD_BYTES_MAX: usize = 1 << 20;
+
+/// Most columns of a shard.
+pub const COLUMNS_MAX: usize = 16;
+
+/// Longest header of a shard: more than its columns can fill with the longest names and shapes.
+pub const SHARD_HEADER_BYTES_MAX: usize = 4 << 10;
+
+/// Most segments of a lease: with one per shard, an epoch of a 1 GiB data set in one lease.
+pub const SEGMENTS_MAX: usize = 1024;
+
+/// Most of its own deltas that a worker may name as pending in a pull.
+pub const PENDING_MAX: usize = 16;
+
+/// Postcard's longest encoding of a length, a dimension or a `u32`.
+const VARINT_BYTES: usize = 5;
+
+const _: () = {
+    let shard = 32 + 2 * VARINT_BYTES;
+    assert!(SPEC_BYTES_MAX + SHARDS_MAX * shard + (200 << 10) < HEADER_BYTES_MAX);
+    let column = VARINT_BYTES + NAME_BYTES_MAX + 1 + VARINT_BYTES * (1 + RANK_MAX);
+    assert!(2 * VARINT_BYTES + COLUMNS_MAX * column < SHARD_HEADER_BYTES_MAX);
+    assert!(SHARD_BYTES_MAX <= CHUNK_BYTES_MAX);
+    assert!(HEADER_BYTES_MAX <= MESSAGE_BYTES_MAX);
+};

@@ -1,0 +1,105 @@
+//! Transfers: whole when the pieces come in order, refused when they do not.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use protocol::chunk::{Assembly, ChunkError, Progress, pieces};
+use protocol::limits::CHUNK_BYTES_MAX;
+
+use super::cases;
+
+/// The assembly that is under way after a first piece.
+fn started(total: u64, first: &[u8]) -> Assembly {
+    match Assembly::start(7, total, 1000, Bytes::copy_from_slice(first)).unwrap() {
+        Progress::Partial(assembly) => assembly,
+        Progress::Complete(payload) => panic!("complete with {} bytes", payload.len()),
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn pieces_of_any_size_in_order(pieces in vec(vec(any::<u8>(), 1..50), 1..20)) {
+        let payload = pieces.concat();
+        let total = payload.len() as u64;
+        let first = Bytes::from(pieces[0].clone());
+        let mut progress = Assembly::start(7, total, total, first).unwrap();
+        let mut offset = pieces[0].len() as u64;
+        for piece in &pieces[1..] {
+            let Progress::Partial(assembly) = progress else {
+                panic!("complete at {offset} of {total}");
+            };
+            progress = assembly.push(7, offset, piece).unwrap();
+            offset += piece.len() as u64;
+        }
+        let Progress::Complete(assembled) = progress else {
+            panic!("not complete after all pieces");
+        };
+        prop_assert_eq!(&assembled[..], &payload[..]);
+    }
+
+    #[test]
+    fn a_piece_elsewhere_is_refused(offset in 0..1000_u64, length in 0..20_usize) {
+        let refused = started(100, &[1; 40]).push(7, offset, &vec![2; length]);
+        match offset {
+            40 => prop_assert!(refused.is_ok()),
+            got => prop_assert_eq!(refused.unwrap_err(), ChunkError::Offset { expected: 40, got }),
+        }
+    }
+}
+
+#[test]
+fn a_sender_cuts_at_the_limit() {
+    for length in [1, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX - 5] {
+        let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let cut: Vec<(u64, &[u8])> = pieces(&payload).collect();
+        assert_eq!(cut.len(), length.div_ceil(CHUNK_BYTES_MAX));
+        assert!(cut.iter().all(|(_, piece)| (1..=CHUNK_BYTES_MAX).contains(&piece.len())));
+        let first = Bytes::copy_from_slice(cut[0].1);
+        let mut progress = Assembly::start(1, length as u64, length as u64, first).unwrap();
+        for (offset, piece) in &cut[1..] {
+            let Progress::Partial(assembly) = progress else {
+                panic!("complete too early");
+            };
+            progress = assembly.push(1, *offset, piece).unwrap();
+        }
+        let Progress::Complete(assembled) = progress else {
+            panic!("not complete after all pieces");
+        };
+        assert!(assembled == payload, "{length} bytes came out otherwise");
+    }
+    assert_eq!(pieces(&[]).count(), 0);
+}
+
+#[test]
+fn a_single_piece_is_not_copied() {
+    let piece = Bytes::from(vec![5; 100]);
+    let Progress::Complete(payload) = Assembly::start(7, 100, 100, piece.clone()).unwrap() else {
+        panic!("not complete");
+    };
+    assert_eq!((payload.as_ptr(), payload.len()), (piece.as_ptr(), 100));
+}
+
+#[test]
+fn another_transfer_is_refused() {
+    assert_eq!(started(100, &[1; 40]).push(8, 40, &[2]).unwrap_err(), ChunkError::Transfer(8));
+}
+
+#[test]
+fn a_transfer_that_runs_over_is_refused() {
+    let over = ChunkError::Over { total: 100, over: 1 };
+    assert_eq!(started(100, &[1; 40]).push(7, 40, &[2; 61]).unwrap_err(), over);
+    let first = Assembly::start(7, 100, 100, Bytes::from(vec![1; 101])).unwrap_err();
+    assert_eq!(first, over);
+    assert!(matches!(started(100, &[1; 40]).push(7, 40, &[2; 60]), Ok(Progress::Complete(_))));
+}
+
+#[test]
+fn a_transfer_longer_than_expected_is_refused_before_memory_is_taken() {
+    for total in [1001, u64::MAX] {
+        let error = Assembly::start(7, total, 1000, Bytes::from_static(&[1])).unwrap_err();
+        assert_eq!(error, ChunkError::TooLong { total, limit: 1000 });
+    }
+    assert!(Assembly::start(7, 1000, 1000, Bytes::from_static(&[1])).is_ok());
+}

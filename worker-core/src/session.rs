@@ -1,0 +1,104 @@
+//! What a worker holds for as long as one connection lasts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::chunk::{self, Assembly};
+use protocol::{Assignment, Digest, Lease, LeaseId, Report, ToCoordinator, frame};
+
+use crate::event::{Output, Stop};
+use crate::pending::PendingDeltas;
+
+/// Takes in what the shell has to do, at once and in order.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Output);
+
+/// One session: its run, the lease that comes next, what is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) assignment: Option<Arc<Assignment>>,
+    pub(crate) lease_requested: bool,
+    pub(crate) next: Option<Next>,
+    pub(crate) fetching: HashSet<Digest>,
+    pub(crate) pending: PendingDeltas,
+    pub(crate) uploads: Vec<Upload>,
+    pub(crate) transfers: u32,
+    pub(crate) download: Option<(Download, Assembly)>,
+}
+
+/// The lease that trains next.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) lease: Lease,
+    pub(crate) pulled: Option<Duration>,
+    pub(crate) parameters: Option<Vec<f32>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) lease: LeaseId,
+    pub(crate) payload: Bytes,
+    pub(crate) report: Report,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Download {
+    pub(crate) lease: LeaseId,
+    pub(crate) contains: Vec<LeaseId>,
+    pub(crate) digest: Digest,
+}
+
+impl Session {
+    pub(crate) fn assignment(&self) -> Result<Arc<Assignment>, Stop> {
+        self.assignment
+            .clone()
+            .ok_or_else(|| Stop::Broken("the coordinator sent work without a run".to_owned()))
+    }
+
+    pub(crate) fn accept(&mut self, lease: Lease) -> Result<(), Stop> {
+        let assignment = self.assignment()?;
+        let known = |shard: u32| (shard as usize) < assignment.shards.len();
+        let fits = lease.run == assignment.run
+            && lease.segments.iter().all(|segment| known(segment.shard));
+        if !self.lease_requested || self.next.is_some() || !fits {
+            return Err(Stop::Broken(format!("{} was not asked for or does not fit", lease.id)));
+        }
+        self.lease_requested = false;
+        self.next = Some(Next { lease, pulled: None, parameters: None });
+        Ok(())
+    }
+
+    pub(crate) fn upload(&mut self, lease: LeaseId, emit: Emit<'_>) -> Result<(), Stop> {
+        let Some(upload) = self.uploads.iter().find(|upload| upload.lease == lease) else {
+            return Err(Stop::Broken(format!("a grant for {lease} came, which was not offered")));
+        };
+        self.transfers = self.transfers.wrapping_add(1);
+        let transfer = self.transfers;
+        let total = upload.payload.len() as u64;
+        for (offset, piece) in chunk::pieces(&upload.payload) {
+            let message = if offset == 0 {
+                ToCoordinator::Delta { lease, transfer, total, report: upload.report }
+            } else {
+                ToCoordinator::Chunk { transfer, offset }
+            };
+            send_with(emit, &message, piece);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn broken(error: impl std::fmt::Display) -> Stop {
+    Stop::Broken(error.to_string())
+}
+
+pub(crate) fn send(emit: Emit<'_>, message: &ToCoordinator) {
+    send_with(emit, message, &[]);
+}
+
+pub(crate) fn send_with(emit: Emit<'_>, message: &ToCoordinator, payload: &[u8]) {
+    match frame::encode(message, payload) {
+        Ok(bytes) => emit(Output::Send(bytes)),
+        Err(error) => emit(Output::Stop(Stop::Unable(error.to_string()))),
+    }
+}

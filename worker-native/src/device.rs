@@ -1,0 +1,127 @@
+//! Which processor trains: the cores through Flex, or a GPU through wgpu.
+
+use std::time::{Duration, Instant};
+
+use burn_wgpu::graphics::AutoGraphicsApi;
+use burn_wgpu::{RuntimeOptions, WgpuDevice, wgpu};
+use model::{Batch, Device, Plan, Targets, Trainer};
+use protocol::message::DeviceKind;
+
+use crate::arguments::DeviceChoice;
+
+/// How long `auto` trains on each device to compare them, after a first step that compiles.
+const PROBE_TIME: Duration = Duration::from_millis(300);
+
+/// A processor that can train.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    /// What the coordinator is told.
+    pub kind: DeviceKind,
+    /// Its own name.
+    pub name: String,
+    /// Where Burn runs.
+    pub device: Device,
+}
+
+/// Why no processor could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// `--device wgpu` on a machine without a GPU driver.
+    #[error(
+        "no GPU adapter was found; install the graphics driver (on Debian without a GPU: \
+         mesa-vulkan-drivers), or use --device cpu"
+    )]
+    NoAdapter,
+    /// The adapter is there and does not open.
+    #[error("the GPU adapter does not open: {0}; use --device cpu")]
+    Open(String),
+}
+
+/// The processors that a choice allows, the preferred one first. Never empty.
+///
+/// `auto` leaves out software adapters: they run on the very cores that Flex uses better.
+///
+/// # Errors
+/// When the choice names a processor that this machine does not have.
+pub fn candidates(choice: DeviceChoice) -> Result<Vec<Processor>, DeviceError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(vec![cores()]),
+        DeviceChoice::Wgpu => Ok(vec![open_adapter()?]),
+        #[cfg(feature = "cuda")]
+        DeviceChoice::Cuda => Ok(vec![Processor {
+            kind: DeviceKind::Gpu,
+            name: "CUDA".to_owned(),
+            device: Device::cuda(0),
+        }]),
+        DeviceChoice::Auto => {
+            let hardware = adapters().iter().any(|info| info.device_type != wgpu::DeviceType::Cpu);
+            let gpu = if hardware { open_adapter().ok() } else { None };
+            Ok(gpu.into_iter().chain([cores()]).collect())
+        }
+    }
+}
+
+fn cores() -> Processor {
+    Processor { kind: DeviceKind::Cpu, name: "CPU".to_owned(), device: model::cpu() }
+}
+
+/// The GPU adapters of this machine, software ones included.
+#[must_use]
+pub fn adapters() -> Vec<wgpu::AdapterInfo> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    found.iter().map(wgpu::Adapter::get_info).collect()
+}
+
+fn open_adapter() -> Result<Processor, DeviceError> {
+    if adapters().is_empty() {
+        return Err(DeviceError::NoAdapter);
+    }
+    let selector = WgpuDevice::default();
+    let options = RuntimeOptions::try_default().map_err(|e| DeviceError::Open(e.to_string()))?;
+    let setup = burn_wgpu::try_init_setup::<AutoGraphicsApi>(&selector, options)
+        .map_err(|error| DeviceError::Open(error.to_string()))?;
+    let name = setup.adapter.get_info().name;
+    Ok(Processor { kind: DeviceKind::Gpu, name, device: Device::from(selector) })
+}
+
+/// The fastest of several processors on the run's model, measured by training noise for a moment.
+///
+/// A processor that fails to train is left out; the first one stands when all fail.
+#[must_use]
+pub fn fastest(processors: &[Processor], plan: &Plan, batch_size: usize) -> usize {
+    let speeds = processors.iter().map(|processor| probe(plan, processor, batch_size));
+    let best = speeds.enumerate().filter_map(|(index, speed)| Some((index, speed?)));
+    best.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(index, _)| index)
+}
+
+/// Steps per second on a processor, or `None` when it cannot train the model.
+fn probe(plan: &Plan, processor: &Processor, batch_size: usize) -> Option<f64> {
+    let mut trainer = Trainer::new(plan, &processor.device).ok()?;
+    let elements: u32 = plan.input_shape().iter().product();
+    let width = plan.output_shape().iter().product::<u32>();
+    let targets = if plan.spec().loss.is_cross_entropy() {
+        Targets::Classes(vec![0; batch_size])
+    } else {
+        Targets::Values { width, values: vec![0.5; batch_size * width as usize] }
+    };
+    let inputs = vec![0.5; batch_size * elements as usize];
+    let batch =
+        || Batch { inputs: inputs.clone(), targets: targets.clone(), count: batch_size };
+    let mut steps = |least: Duration| {
+        let start = Instant::now();
+        let mut count = 0_u32;
+        while count == 0 || start.elapsed() < least {
+            pollster::block_on(trainer.step(batch(), plan.learning_rate())).ok()?;
+            // Reading the loss waits for the device, so that a queue of work does not count.
+            pollster::block_on(trainer.take_loss()).ok()?;
+            count += 1;
+        }
+        Some(f64::from(count) / start.elapsed().as_secs_f64())
+    };
+    steps(Duration::ZERO)?;
+    let speed = steps(PROBE_TIME)?;
+    tracing::info!("{} trains {speed:.0} steps/s on this model", processor.name);
+    Some(speed)
+}
+

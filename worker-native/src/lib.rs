@@ -1,0 +1,18 @@
+//! `herd-worker`: a native worker process around `worker-core`.
+//!
+//! - [`arguments`]: the command line
+//! - [`process`]: sessions one after the other, and why the process ends
+//! - [`session`]: one session: socket, training thread, fetches, timer
+//! - [`connection`]: one WebSocket and the shards' HTTP client
+//! - [`training`]: the training thread
+//! - [`device`]: which processor trains
+
+pub mod arguments;
+pub mod connection;
+pub mod device;
+pub mod process;
+pub mod session;
+pub mod training;
+
+pub use arguments::Arguments;
+pub use process::run;

@@ -1,0 +1,23 @@
+//! The `herd-worker` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match worker_native::run(&worker_native::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "this is the command line")]
+fn complain(failure: &worker_native::process::Failure) {
+    eprintln!("herd-worker: {failure}");
+}

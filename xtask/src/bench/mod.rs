@@ -1,0 +1,220 @@
+//! `cargo xtask bench NAME`: measurements on this machine, each with its goal.
+//!
+//! A benchmark prints a Markdown table for docs/BENCHMARKS.md and writes its raw figures to
+//! `bench/NAME.json` in the target folder. A goal missed is an exit code of 1.
+
+use std::fs;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::workspace::{self, Workspace};
+
+mod modes;
+mod overhead;
+
+/// What can be measured.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Benchmark {
+    /// Samples per second through the coordinator against a plain Burn loop
+    Overhead,
+    /// Test accuracy of each mode and frequency on the digits
+    Modes,
+}
+
+/// Builds, measures, reports.
+pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCode> {
+    workspace.build()?;
+    let mut bench = Bench { workspace, commands: Vec::new(), runs: Vec::new() };
+    let (name, report) = match benchmark {
+        Benchmark::Overhead => ("overhead", overhead::measure(&mut bench)?),
+        Benchmark::Modes => ("modes", modes::measure(&mut bench)?),
+    };
+    let text = report.text(name, &bench)?;
+    println!("{text}");
+    let path = bench.folder()?.join(format!("{name}.json"));
+    let raw = json!({ "report": text, "commands": bench.commands, "runs": bench.runs });
+    fs::write(&path, serde_json::to_string_pretty(&raw)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("raw figures: {}", path.display());
+    Ok(if report.missed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A benchmark under way.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    /// Each different command line, in the order of its first run.
+    commands: Vec<String>,
+    /// What every run printed.
+    runs: Vec<Value>,
+}
+
+impl Bench<'_> {
+    /// Trains with `herd train` and returns the object that it prints at the end.
+    fn herd(&mut self, arguments: &[&str]) -> Result<Value> {
+        let folder = self.folder()?.join("runs");
+        // Each run is a folder of its own; what the last one left is of no more use.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        }
+        let mut command = Command::new(self.workspace.binary("herd"));
+        command.arg("train").args(arguments).arg("--json");
+        self.note(&command);
+        self.run(command.arg("--run-dir").arg(folder))
+    }
+
+    /// Trains with the plain Burn loop.
+    fn plain(&mut self, model: &str, epochs: u32) -> Result<Value> {
+        let mut command = Command::new(self.workspace.binary("plain-loop"));
+        command.args([model, &epochs.to_string()]);
+        self.note(&command);
+        self.run(&mut command)
+    }
+
+    fn note(&mut self, command: &Command) {
+        let line = workspace::line(command);
+        if !self.commands.contains(&line) {
+            self.commands.push(line);
+        }
+    }
+
+    fn run(&mut self, command: &mut Command) -> Result<Value> {
+        let line = workspace::line(command);
+        eprintln!("{line}");
+        let output = command
+            .current_dir(&self.workspace.root)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {line}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            bail!("{line} failed ({}):\n{}", output.status, error.trim_end());
+        }
+        let last = text.lines().last().unwrap_or_default();
+        let result: Value = serde_json::from_str(last)
+            .with_context(|| format!("{line} did not end with a JSON object, but with {last:?}"))?;
+        self.runs.push(json!({ "command": line, "result": result }));
+        Ok(result)
+    }
+
+    fn folder(&self) -> Result<std::path::PathBuf> {
+        let folder = self.workspace.target.join("bench");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
+    }
+}
+
+/// A Markdown table, and whether its goals were reached.
+struct Report {
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+    /// Sentences under the table.
+    notes: Vec<String>,
+}
+
+impl Report {
+    fn missed(&self) -> bool {
+        self.rows.iter().flatten().any(|cell| cell.contains(MISSED))
+    }
+
+    fn text(&self, name: &str, bench: &Bench<'_>) -> Result<String> {
+        let mut lines = vec![format!("## {name}"), String::new()];
+        lines.push(machine(bench.workspace)?);
+        lines.push(String::new());
+        lines.push(format!("| {} |", self.head.join(" | ")));
+        lines.push(format!("|{}", " --- |".repeat(self.head.len())));
+        lines.extend(self.rows.iter().map(|row| format!("| {} |", row.join(" | "))));
+        lines.push(String::new());
+        lines.extend(self.notes.iter().cloned());
+        lines.push(String::from("\nCommands:\n"));
+        lines.extend(bench.commands.iter().map(|command| format!("    {command}")));
+        Ok(lines.join("\n"))
+    }
+}
+
+const MISSED: &str = "MISSED";
+
+/// A goal and whether it was reached, for a cell of the table.
+fn verdict(value: f64, goal: f64) -> String {
+    format!("{goal:.2}: {}", if value >= goal { "reached" } else { MISSED })
+}
+
+/// The field of a result as a number.
+fn number(result: &Value, field: &str) -> Result<f64> {
+    result[field].as_f64().with_context(|| format!("no number {field:?} in {result}"))
+}
+
+/// Median, lowest and highest of some measurements.
+struct Spread {
+    median: f64,
+    lowest: f64,
+    highest: f64,
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len() - 1;
+        let median = f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]);
+        Self { median, lowest: sorted[0], highest: sorted[last] }
+    }
+
+    fn ratio(&self) -> String {
+        format!("{:.3} ({:.3} to {:.3})", self.median, self.lowest, self.highest)
+    }
+
+    fn rate(&self) -> String {
+        format!("{:.0} ({:.0} to {:.0})", self.median, self.lowest, self.highest)
+    }
+}
+
+/// One sentence: which machine, which commit.
+fn machine(workspace: &Workspace) -> Result<String> {
+    let cores = std::thread::available_parallelism().context("cannot count the cores")?;
+    let processor = fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        })
+        .unwrap_or_else(|| String::from("unknown processor"));
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        workspace::output(command.current_dir(&workspace.root).args(arguments))
+    };
+    let commit = git(&["log", "-1", "--format=%h of %cs"])
+        .map_or_else(|_| String::from("no commit"), |text| text.trim().to_owned());
+    let changed = git(&["status", "--porcelain"]).is_ok_and(|text| !text.is_empty());
+    let changes = if changed { " with changes" } else { "" };
+    Ok(format!("{processor}, {cores} cores available; commit {commit}{changes}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let odd = Spread::of(&[3.0, 1.0, 2.0]);
+        assert_eq!((odd.median, odd.lowest, odd.highest), (2.0, 1.0, 3.0));
+        assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        assert_eq!(Spread::of(&[7.0]).median, 7.0);
+    }
+
+    #[test]
+    fn a_goal_is_missed_below_it_and_only_there() {
+        let report = |value| Report {
+            head: vec!["goal"],
+            rows: vec![vec![verdict(value, 0.95)]],
+            notes: Vec::new(),
+        };
+        assert!(report(0.949).missed());
+        assert!(!report(0.95).missed());
+    }
+}

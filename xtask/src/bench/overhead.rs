@@ -1,0 +1,115 @@
+//! What the coordinator costs: Herd against the same training as a plain Burn loop.
+//!
+//! All programs of a round run one after the other, and each ratio is taken within its round, so
+//! that a machine which slows down for a while slows both sides.
+
+use anyhow::Result;
+
+use super::{Bench, Report, Spread, number, verdict};
+
+const ROUNDS: usize = 7;
+
+/// Share of the plain loop's speed that one worker must reach.
+const EPOCH_GOAL: f64 = 0.95;
+const STEPS_GOAL: f64 = 0.80;
+/// Speed of two workers over one.
+const TWO_GOAL: f64 = 1.5;
+
+/// Elephas 7.3, asynchronous, two workers, mnist-mlp on two cores: samples per second.
+const ELEPHAS: f64 = 9362.0;
+
+/// A preset, and how many epochs of 8,000 digits last several seconds on one core.
+struct Model {
+    name: &'static str,
+    epochs: u32,
+}
+
+const MODELS: [Model; 2] =
+    [Model { name: "mnist-mlp", epochs: 70 }, Model { name: "mnist-cnn", epochs: 8 }];
+
+/// Samples per second of each program, one value per round.
+#[derive(Default)]
+struct Rates {
+    plain: Vec<f64>,
+    epoch: Vec<f64>,
+    steps: Vec<f64>,
+    two: Vec<f64>,
+}
+
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
+    let mut report = Report {
+        head: vec!["model", "program", "samples/s", "against", "ratio", "goal"],
+        rows: Vec::new(),
+        notes: vec![format!(
+            "Medians of {ROUNDS} alternated rounds, lowest and highest in brackets; one thread \
+             per worker, batch 64."
+        )],
+    };
+    for model in &MODELS {
+        let rates = rounds(bench, model)?;
+        let two = Spread::of(&rates.two).median;
+        report.rows.extend(rows(model.name, &rates));
+        if model.name == "mnist-mlp" {
+            report.notes.push(format!(
+                "Elephas 7.3 trains mnist-mlp asynchronously with two workers on two cores at \
+                 {ELEPHAS:.0} samples/s; ten times that is {:.0}, and this is {:.1} times it.",
+                10.0 * ELEPHAS,
+                two / ELEPHAS
+            ));
+        }
+    }
+    Ok(report)
+}
+
+fn rounds(bench: &mut Bench<'_>, model: &Model) -> Result<Rates> {
+    let mut rates = Rates::default();
+    for round in 0..ROUNDS {
+        eprintln!("{}, round {} of {ROUNDS}", model.name, round + 1);
+        rates.plain.push(number(&bench.plain(model.name, model.epochs)?, RATE)?);
+        rates.epoch.push(herd(bench, model, "1", "epoch")?);
+        rates.steps.push(herd(bench, model, "1", "steps=10")?);
+        rates.two.push(herd(bench, model, "2", "epoch")?);
+    }
+    Ok(rates)
+}
+
+const RATE: &str = "samples_per_second";
+
+fn herd(bench: &mut Bench<'_>, model: &Model, workers: &str, frequency: &str) -> Result<f64> {
+    let epochs = model.epochs.to_string();
+    let result = bench.herd(&[
+        "--set",
+        &format!("preset={}", model.name),
+        "--workers",
+        workers,
+        "--mode",
+        "asynchronous",
+        "--frequency",
+        frequency,
+        "--epochs",
+        &epochs,
+        "--validation-split",
+        "0",
+        "--device",
+        "cpu",
+    ])?;
+    number(&result, RATE)
+}
+
+fn rows(model: &str, rates: &Rates) -> Vec<Vec<String>> {
+    let row = |program: &str, rate: &[f64], against: &str, ratio: &str, goal: &str| {
+        let cells = [model, program, &Spread::of(rate).rate(), against, ratio, goal];
+        cells.iter().map(ToString::to_string).collect()
+    };
+    let compared = |program: &str, rate: &[f64], against: &str, base: &[f64], goal: f64| {
+        let ratios: Vec<f64> = rate.iter().zip(base).map(|(rate, base)| rate / base).collect();
+        let ratio = Spread::of(&ratios);
+        row(program, rate, against, &ratio.ratio(), &verdict(ratio.median, goal))
+    };
+    vec![
+        row("plain Burn loop", &rates.plain, "", "", ""),
+        compared("1 worker, epoch", &rates.epoch, "plain loop", &rates.plain, EPOCH_GOAL),
+        compared("1 worker, steps=10", &rates.steps, "plain loop", &rates.plain, STEPS_GOAL),
+        compared("2 workers, epoch", &rates.two, "1 worker, epoch", &rates.epoch, TWO_GOAL),
+    ]
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask NAME`: every command of a developer and of CI.
+//!
+//! - `demo`: builds Herd and trains the digits with two local workers
+//! - `test`: every check, cheapest first; `wasm` is one of them
+//! - `bench`: measurements with goals; `setup`: what a fresh machine needs
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod checks;
+mod demo;
+mod setup;
+mod wasm;
+mod workspace;
+
+use workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Herd's developer commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build Herd and run `herd train` with these arguments
+    Demo {
+        /// Passed on to `herd train`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every check, cheapest first, and say how long each took
+    Test {
+        /// A check that need not pass on this machine; may be repeated
+        #[arg(long, value_enum)]
+        skip: Vec<checks::Check>,
+    },
+    /// Check that the crates a browser needs compile for wasm32
+    Wasm,
+    /// Install what the other commands need (as root on Debian), or say what is missing
+    Setup,
+    /// Measure, and fail when a goal is missed
+    Bench {
+        /// What to measure
+        #[arg(value_enum)]
+        name: bench::Benchmark,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match Arguments::parse().command {
+        Task::Demo { arguments } => demo::run(&workspace, &arguments),
+        Task::Test { skip } => checks::run(&workspace, &skip),
+        Task::Wasm => wasm::check(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Bench { name } => bench::run(&workspace, name),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the commands need beside Rust, and how a Debian machine gets it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::wasm;
+use crate::workspace::{self, Workspace};
+
+/// Mesa's lavapipe is a Vulkan device on any CPU.
+const VULKAN: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
+
+/// `cargo xtask setup`: everything that any command needs. A C compiler is not in it: Rust itself
+/// links with one, so without it this program would not exist.
+pub(crate) fn all(workspace: &Workspace) -> Result<()> {
+    vulkan()?;
+    println!("wasm32: {}", wasm::Route::find(workspace)?);
+    println!("Everything that Herd's commands need is here.");
+    Ok(())
+}
+
+/// What the tests of GPU training need: one Vulkan device.
+pub(crate) fn vulkan() -> Result<()> {
+    let present = || !cfg!(target_os = "linux") || (vulkan_loader() && vulkan_driver());
+    if present() {
+        return Ok(());
+    }
+    install("a Vulkan driver", &VULKAN)?;
+    if !present() {
+        bail!("there is still no Vulkan driver after installing {}", VULKAN.join(" "));
+    }
+    Ok(())
+}
+
+/// Installs Debian packages where that is possible; otherwise the error says what to install.
+pub(crate) fn install(what: &str, packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let advice = format!("{what} is missing; on Debian: apt-get install {list}");
+    if !is_root() || !starts("apt-get", &["--version"]) {
+        bail!(advice);
+    }
+    eprintln!("{what} is missing: installing {list}");
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+        command
+    };
+    // A list that cannot be fetched need not be the one that these packages are in.
+    if let Err(error) = workspace::run(apt().arg("update")) {
+        eprintln!("warning: {error:#}");
+    }
+    workspace::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))
+        .context(advice)
+}
+
+fn is_root() -> bool {
+    workspace::output(Command::new("id").arg("-u")).is_ok_and(|user| user.trim() == "0")
+}
+
+/// Whether a program exists and runs.
+pub(crate) fn starts(program: &str, arguments: &[&str]) -> bool {
+    workspace::output(Command::new(program).args(arguments)).is_ok()
+}
+
+fn vulkan_loader() -> bool {
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    [multiarch.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"]
+        .iter()
+        .any(|folder| Path::new(folder).join("libvulkan.so.1").exists())
+}
+
+fn vulkan_driver() -> bool {
+    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"]
+        .iter()
+        .filter_map(|folder| Path::new(folder).read_dir().ok())
+        .any(|mut entries| entries.next().is_some())
+}
