@@ -10,6 +10,8 @@ use crate::units::Unit;
 
 /// Leases of one unit that may be out at once, the first included.
 const COPIES_MAX: usize = 3;
+/// Oldest units that are looked at: an idle fleet must not make every event expensive.
+const CANDIDATES: usize = 64;
 /// A lease is late when it takes this part longer than expected ...
 const LATE_PART: f64 = 0.5;
 /// ... and at least so many microseconds.
@@ -28,7 +30,7 @@ impl Engine {
         }
         let rate = idle.speed.samples_per_second();
         let mut again: Option<Timestamp> = None;
-        for (number, unit) in self.units.iter() {
+        for (number, unit) in self.units.iter().take(CANDIDATES) {
             let received = unit.leases.iter().any(|lease| self.leases.is(*lease, State::Received));
             if received || !self.may_try(worker, unit) {
                 continue;

@@ -24,7 +24,8 @@ pub enum Event {
         /// Who asks.
         worker: WorkerKey,
     },
-    /// A worker wants parameters for a lease.
+    /// A worker wants parameters for a lease. In rounds the answer waits until the lease's round
+    /// begins; a lease that is not the worker's any more is answered with a refusal.
     Pulled {
         /// Who asks.
         worker: WorkerKey,
@@ -112,7 +113,8 @@ pub enum Action {
         /// What to do with it.
         order: MergeOrder,
     },
-    /// Tell a worker what became of its delta. If it was rejected, its bytes may be freed.
+    /// Tell a worker what became of its delta. If it was rejected, its bytes may be freed. The
+    /// session may be gone.
     Acknowledge {
         /// To whom.
         worker: WorkerKey,

@@ -83,7 +83,7 @@ impl Batch {
 }
 
 pub(crate) fn check_inputs(plan: &Plan, given: usize, count: usize) -> Result<(), Error> {
-    let expected = plan.input_elements() * count;
+    let expected = plan.input_elements().saturating_mul(count);
     if given == expected && count > 0 {
         return Ok(());
     }

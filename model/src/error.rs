@@ -94,8 +94,9 @@ pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     }
 }
 
-/// A message of serde for people: keys and types that do not exist get a suggestion.
-pub(crate) fn explain(error: &serde_json::Error) -> String {
+/// A message of serde for people: keys and types that do not exist get a suggestion, from those
+/// that serde knows and from `more` keys.
+pub(crate) fn explain(error: &serde_json::Error, more: &[&str]) -> String {
     let message = error.to_string();
     // serde says: unknown field `a`, expected one of `b`, `c`
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -110,7 +111,9 @@ pub(crate) fn explain(error: &serde_json::Error) -> String {
     };
     match quoted.split_first() {
         Some((word, known)) => {
-            format!("unknown {what} `{word}`: {}", suggestion(word, known.iter().copied()))
+            let more = if what == "key" { more } else { &[] };
+            let known = known.iter().chain(more).copied();
+            format!("unknown {what} `{word}`: {}", suggestion(word, known))
         }
         None => message,
     }

@@ -67,7 +67,7 @@ impl Loss {
         )
     }
 
-    pub(crate) fn from_logits(self) -> bool {
+    pub(crate) fn is_from_logits(self) -> bool {
         matches!(
             self,
             Self::CategoricalCrossentropy { from_logits: true }

@@ -37,10 +37,7 @@ pub(crate) struct Statistics {
 impl<R: Rng> Pass<'_, R> {
     /// The model's outputs for a batch.
     pub(crate) fn run(&mut self, plan: &Plan, inputs: Value) -> Value {
-        let (last, nodes) = match plan.nodes().split_last() {
-            Some(split) => split,
-            None => return inputs,
-        };
+        let Some((last, nodes)) = plan.nodes().split_last() else { return inputs };
         let value = nodes.iter().fold(inputs, |value, node| self.node(node, value, true));
         let keep = !(self.logits && plan.ends_in_softmax());
         self.node(last, value, keep)
@@ -198,5 +195,5 @@ fn combine<const D: usize>(
 /// Whether the plan's last node leaves logits for this loss.
 pub(crate) fn works_on_logits(plan: &Plan) -> bool {
     let loss = plan.spec().loss;
-    loss.is_cross_entropy() && (loss.from_logits() || plan.ends_in_softmax())
+    loss.is_cross_entropy() && (loss.is_from_logits() || plan.ends_in_softmax())
 }

@@ -98,7 +98,7 @@ impl FromStr for Optimizer {
     /// An optimizer by its name, with its defaults.
     fn from_str(name: &str) -> Result<Self, SpecError> {
         serde_json::from_value(serde_json::json!({ "type": name }))
-            .map_err(|error| SpecError::key("optimizer", explain(&error)))
+            .map_err(|error| SpecError::key("optimizer", explain(&error, &[])))
     }
 }
 

@@ -104,7 +104,7 @@ impl Plan {
                 );
                 return Err(SpecError::node(node, message));
             }
-            if loss.from_logits() && self.ends_in_softmax() {
+            if loss.is_from_logits() && self.ends_in_softmax() {
                 let message = "it ends in softmax, but the loss says from_logits = true: remove one \
                                of the two";
                 return Err(SpecError::node(node, message));

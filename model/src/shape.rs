@@ -10,6 +10,9 @@ use crate::layer::{
 /// Axes of a sample that a value can have, without the batch.
 pub(crate) const SAMPLE_RANK_MAX: usize = 3;
 
+/// Longest side of a window: padding to it must not fill the memory.
+const WINDOW_MAX: u32 = 1024;
+
 /// A window that moves over an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -265,6 +268,9 @@ fn window(
     let strides = strides.unwrap_or(size);
     for side in [size.0, size.1] {
         positive(key, side)?;
+        if side > WINDOW_MAX {
+            return Err(format!("`{key}` is {side}: it must be at most {WINDOW_MAX}"));
+        }
     }
     for side in [strides.0, strides.1] {
         positive("strides", side)?;

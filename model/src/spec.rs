@@ -125,17 +125,17 @@ fn take<T: DeserializeOwned>(
         }
         Some(value) => value,
     };
-    read(value).map(Some).map_err(|message| SpecError::key(key, message))
+    read(&value, &[]).map(Some).map_err(|message| SpecError::key(key, message))
 }
 
-/// A value of a spec; where serde names no key, the message does.
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+/// A value of a spec; where serde names no key, the message does. `more`: keys read elsewhere.
+fn read<T: DeserializeOwned>(value: &Value, more: &[&str]) -> Result<T, String> {
     let error = match serde_json::from_value(value.clone()) {
         Ok(read) => return Ok(read),
         Err(error) => error,
     };
-    let message = explain(&error);
-    if let Value::Object(map) = &value
+    let message = explain(&error, more);
+    if let Value::Object(map) = value
         && message.starts_with("invalid")
     {
         // The key without which serde complains no more, or of something else.
@@ -175,6 +175,7 @@ fn node(index: usize, value: Value) -> Result<Node, SpecError> {
         let message = "key `type` is missing: say what the node is, as type = \"dense\"";
         return Err(SpecError::node(&label, message));
     }
-    let layer = read(Value::Object(map)).map_err(|message| SpecError::node(&label, message))?;
+    let layer = read(&Value::Object(map), &["name", "input", "type"])
+        .map_err(|message| SpecError::node(&label, message))?;
     Ok(Node { name, input, layer })
 }

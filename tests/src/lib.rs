@@ -1,1 +1,7 @@
-//! placeholder
+//! What the integration tests share.
+//!
+//! - [`digits`]: the default job, its rows, its settings
+//! - [`fleet`]: engine, merge functions and real worker sessions in one process, in virtual time
+
+pub mod digits;
+pub mod fleet;

@@ -44,7 +44,7 @@ impl Rows {
     /// # Errors
     /// When a segment or a shard does not fit.
     pub fn new(lease: &Lease, seed: u64, shards: Vec<Arc<Shard>>) -> Result<Self, SampleError> {
-        let mut rows = Vec::with_capacity(usize::try_from(lease.samples()).unwrap_or(0));
+        let mut rows = Vec::new();
         for (index, (segment, shard)) in lease.segments.iter().zip(&shards).enumerate() {
             let end = u64::from(segment.start) + u64::from(segment.count);
             if end > u64::from(shard.rows()) {
@@ -57,6 +57,7 @@ impl Rows {
             }
             let order = order::row_order(seed, lease.epoch, segment.shard, shard.rows());
             let picked = &order[segment.start as usize..end as usize];
+            rows.reserve(picked.len());
             rows.extend(picked.iter().map(|&row| (index as u32, row)));
         }
         Ok(Self { shards, rows, batch_size: lease.batch_size as usize })

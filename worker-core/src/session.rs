@@ -11,6 +11,12 @@ use protocol::{Assignment, Digest, Lease, LeaseId, Report, ToCoordinator, frame}
 use crate::event::{Output, Stop};
 use crate::pending::PendingDeltas;
 
+/// Own deltas that may be on their way before training waits for the coordinator.
+const PUSHES_MAX: usize = 4;
+
+// Pending deltas are those on their way, those merged after the last pull, and one in training.
+const _: () = assert!(2 * PUSHES_MAX < protocol::limits::PENDING_MAX);
+
 /// Takes in what the shell has to do, at once and in order.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(Output);
 
@@ -50,6 +56,11 @@ pub(crate) struct Download {
 }
 
 impl Session {
+    /// Whether parameters may be pulled: shards are there, and not too many deltas on their way.
+    pub(crate) fn may_pull(&self) -> bool {
+        self.fetching.is_empty() && self.uploads.len() < PUSHES_MAX
+    }
+
     pub(crate) fn assignment(&self) -> Result<Arc<Assignment>, Stop> {
         self.assignment
             .clone()

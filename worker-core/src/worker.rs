@@ -24,9 +24,6 @@ use crate::samples::Rows;
 use crate::session::{Download, Emit, Next, Session, Upload, broken, send};
 use crate::trainer::{Job, Trained};
 
-/// Own deltas that may be on their way before training waits for the coordinator.
-const PUSHES_MAX: usize = 4;
-
 /// Least time between two progress messages: a lease's deadline needs no finer news.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -35,8 +32,6 @@ const PULL_TIME_FIRST: Duration = Duration::from_millis(10);
 
 /// A pull is sent this many measured pull times ahead, since both times vary.
 const PULL_LEAD: f64 = 1.5;
-
-const _: () = assert!(PUSHES_MAX < protocol::limits::PENDING_MAX);
 
 /// One worker: one training thread and at most one session.
 #[derive(Debug)]
@@ -88,11 +83,10 @@ impl Worker {
     /// When [`Input::Timer`] is due, if ever: the time of the late pull.
     #[must_use]
     pub fn wake_at(&self) -> Option<Duration> {
-        let next = self.session.as_ref()?.next.as_ref()?;
-        if next.pulled.is_some() {
-            return None;
-        }
-        self.pull_at().filter(|at| *at < Duration::MAX)
+        let session = self.session.as_ref()?;
+        // What else a pull waits for tells of itself.
+        let waits = session.next.as_ref()?.pulled.is_none() && session.may_pull();
+        self.pull_at().filter(|at| waits && self.ready && *at < Duration::MAX)
     }
 
     /// Takes in what happened at `now` (time since any fixed moment) and emits what is to be done.
@@ -167,8 +161,7 @@ impl Worker {
             ToWorker::Parameters { lease, contains, transfer, total, digest, .. } => {
                 let assignment = session.assignment()?;
                 let limit = assignment.download.bytes(&assignment.table) as u64;
-                let progress =
-                    Assembly::start(transfer, total, limit, payload).map_err(broken)?;
+                let progress = Assembly::start(transfer, total, limit, payload).map_err(broken)?;
                 self.download(now, Download { lease, contains, digest }, progress)
             }
             ToWorker::Chunk { transfer, offset } => {
@@ -322,9 +315,7 @@ impl Worker {
         let training = self.training.as_ref().map(|training| training.lease);
         let Some(session) = &mut self.session else { return Ok(()) };
         let Some(assignment) = session.assignment.clone() else { return Ok(()) };
-        if session.uploads.len() >= PUSHES_MAX {
-            return Ok(());
-        }
+        let may_pull = session.may_pull();
         let Some(next) = &mut session.next else {
             if !session.lease_requested {
                 session.lease_requested = true;
@@ -338,7 +329,7 @@ impl Worker {
                 emit(Output::Fetch(digest));
             }
         }
-        if next.pulled.is_none() && pull_due && session.fetching.is_empty() {
+        if next.pulled.is_none() && pull_due && may_pull && session.fetching.is_empty() {
             next.pulled = Some(now);
             // The lease in training will be pushed before these parameters are used.
             let pending = session.pending.leases().chain(training).collect();

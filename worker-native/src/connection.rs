@@ -47,9 +47,7 @@ impl Address {
         let authority = uri.authority().filter(|authority| authority.port_u16().is_some());
         let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
         match (uri.scheme_str(), authority) {
-            (Some("ws"), Some(authority)) if plain => {
-                Ok(Self { authority: authority.to_string() })
-            }
+            (Some("ws"), Some(authority)) if plain => Ok(Self { authority: authority.to_string() }),
             (Some("wss"), _) => {
                 Err(format!("{text:?}: this build has no TLS; use ws:// or a tunnel"))
             }
@@ -74,8 +72,7 @@ impl Address {
             .max_message_size(Some(limits::MESSAGE_BYTES_MAX))
             .max_frame_size(Some(limits::MESSAGE_BYTES_MAX))
             .max_write_buffer_size(4 * limits::MESSAGE_BYTES_MAX);
-        let connecting =
-            tokio_tungstenite::connect_async_with_config(request, Some(limits), true);
+        let connecting = tokio_tungstenite::connect_async_with_config(request, Some(limits), true);
         match connecting.await {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),

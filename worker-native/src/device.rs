@@ -106,8 +106,7 @@ fn probe(plan: &Plan, processor: &Processor, batch_size: usize) -> Option<f64> {
         Targets::Values { width, values: vec![0.5; batch_size * width as usize] }
     };
     let inputs = vec![0.5; batch_size * elements as usize];
-    let batch =
-        || Batch { inputs: inputs.clone(), targets: targets.clone(), count: batch_size };
+    let batch = || Batch { inputs: inputs.clone(), targets: targets.clone(), count: batch_size };
     let mut steps = |least: Duration| {
         let start = Instant::now();
         let mut count = 0_u32;
@@ -124,4 +123,3 @@ fn probe(plan: &Plan, processor: &Processor, batch_size: usize) -> Option<f64> {
     tracing::info!("{} trains {speed:.0} steps/s on this model", processor.name);
     Some(speed)
 }
-

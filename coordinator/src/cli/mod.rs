@@ -115,7 +115,7 @@ pub struct TrainArgs {
     /// Address to listen on; port 0 = any free one
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Folder of this run; default: runs/<time>_<name>
+    /// Folder of this run; default: runs/TIME_NAME
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<String>,
     /// Name of the run

@@ -239,6 +239,11 @@ fn mistakes_in_a_model_are_found_at_their_line() {
     assert!(message.starts_with("job.toml, line 9: model: "), "{message}");
     let preset_typo = flag_error("model.optimizer.learning_rat", "1");
     assert!(preset_typo.starts_with("--model.optimizer.learning_rat: model: "), "{preset_typo}");
+    let no_number = flag_error("learning_rate", "fast");
+    assert!(no_number.starts_with("--learning_rate: model: "), "{no_number}");
+    let no_optimizer = flag_error("optimizer", "adm");
+    assert!(no_optimizer.starts_with("--optimizer: model: "), "{no_optimizer}");
+    assert!(no_optimizer.contains("did you mean `adam`?"), "{no_optimizer}");
 }
 
 #[test]

@@ -89,24 +89,25 @@ impl Tree {
             .try_fold(self.table.get(first)?, |value, part| value.get(part))
     }
 
-    /// Where the value at a path was set; that of its table if it has no place of its own.
+    /// Where the value at a path was set: its own place, that of something inside it (a setting
+    /// has no place for the tables above it), or that of the table that holds it.
     pub(crate) fn origin(&self, path: &str) -> Origin {
-        let mut path = path;
-        loop {
-            if let Some(origin) = self.origins.get(path) {
-                return origin.clone();
-            }
-            let Some((parent, _)) = path.rsplit_once('.') else { return Origin::Default };
-            path = parent;
-        }
+        let below = format!("{path}.");
+        let inside = || self.origins.iter().find(|(known, _)| known.starts_with(&below));
+        let holder = || {
+            let parents = path.match_indices('.').rev().map(|(end, _)| &path[..end]);
+            parents.into_iter().find_map(|parent| self.origins.get(parent))
+        };
+        let own = self.origins.get(path).or_else(|| inside().map(|(_, origin)| origin));
+        own.or_else(holder).cloned().unwrap_or(Origin::Default)
     }
 
     /// Where a key called `name` stands inside `section`, at any depth.
     pub(crate) fn origin_of_name(&self, section: &str, name: &str) -> Option<Origin> {
-        let end = format!(".{name}");
+        let (start, end) = (format!("{section}."), format!(".{name}"));
         self.origins
             .iter()
-            .find(|(path, _)| path.starts_with(section) && path.ends_with(&end))
+            .find(|(path, _)| path.starts_with(&start) && path.ends_with(&end))
             .map(|(_, origin)| origin.clone())
     }
 
@@ -153,14 +154,7 @@ impl Tree {
                 hint => hint,
             },
         };
-        // A setting knows its own place only, not that of the tables above it.
-        let below = format!("{key}.");
-        let inside = self.origins.iter().find(|(path, _)| path.starts_with(&below));
-        let origin = match (self.origins.get(&key), inside) {
-            (None, Some((_, origin))) => origin.clone(),
-            _ => self.origin(&key),
-        };
-        ConfigError::UnknownKey { origin, key, hint }
+        ConfigError::UnknownKey { origin: self.origin(&key), key, hint }
     }
 
     /// Lays `layer` over this tree.

@@ -15,10 +15,10 @@ use super::{ControlEvent, DataCommand, Outgoing};
 
 /// Uploads that may be under way together, in encoded models: so memory does not grow with the
 /// number of workers.
-const GRANTED_MODELS_MAX: u64 = 4;
+const GRANTED_MODELS_MAX: usize = 4;
 
 /// Small models may have more uploads under way than [`GRANTED_MODELS_MAX`], up to these bytes.
-const GRANTED_BYTES_MIN: u64 = 64 << 20;
+const GRANTED_BYTES_MIN: usize = 64 << 20;
 
 /// Least time between two looks at the run for people.
 const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
@@ -75,12 +75,12 @@ struct Session {
     ready: bool,
 }
 
+/// Uploads under way and those that wait. Every upload counts as one model.
 #[derive(Default)]
 struct Grants {
-    limit: u64,
-    /// Bytes of the uploads under way.
-    out: HashMap<LeaseId, (WorkerKey, u64)>,
-    waiting: VecDeque<(WorkerKey, LeaseId, u64)>,
+    limit: usize,
+    out: HashMap<LeaseId, WorkerKey>,
+    waiting: VecDeque<(WorkerKey, LeaseId)>,
 }
 
 impl Control {
@@ -93,7 +93,7 @@ impl Control {
         model_bytes: u64,
         display: Box<dyn Display>,
     ) -> Self {
-        let limit = (GRANTED_MODELS_MAX * model_bytes).max(GRANTED_BYTES_MIN);
+        let limit = GRANTED_MODELS_MAX.max(GRANTED_BYTES_MIN / model_bytes.max(1) as usize);
         let now = Instant::now();
         Self {
             engine,
@@ -117,11 +117,15 @@ impl Control {
     }
 
     /// Runs until every sample is counted and every epoch evaluated, or the run is stopped.
-    pub async fn run(mut self, mut events: mpsc::Receiver<ControlEvent>) -> (Ending, Tally, Status) {
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<ControlEvent>,
+    ) -> (Ending, Tally, Status) {
         while !self.finished || self.evaluations_due > 0 {
-            let wake = self.engine.wake_at().map(|at| {
-                Duration::from_micros(at.0).saturating_sub(self.started.elapsed())
-            });
+            let wake = self
+                .engine
+                .wake_at()
+                .map(|at| Duration::from_micros(at.0).saturating_sub(self.started.elapsed()));
             let timer = async {
                 match wake {
                     Some(wait) => tokio::time::sleep(wait).await,
@@ -235,8 +239,8 @@ impl Control {
             ToCoordinator::Progress { lease, steps } => {
                 self.tell(Event::Progress { worker, lease, steps });
             }
-            ToCoordinator::Offer { lease, bytes } => {
-                self.grants.waiting.push_back((worker, lease, bytes));
+            ToCoordinator::Offer { lease, .. } => {
+                self.grants.waiting.push_back((worker, lease));
                 self.grant();
             }
             ToCoordinator::Release { lease, reason } => {
@@ -258,8 +262,8 @@ impl Control {
         if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
             return;
         }
-        if self.leased.contains_key(&lease) {
-            self.tally.reported(worker, report);
+        if let Some(samples) = self.leased.get(&lease) {
+            self.tally.reported(worker, *samples, report);
         }
         self.received.insert(lease, (worker, payload));
         self.tell(Event::DeltaReceived { worker, lease });
@@ -348,7 +352,7 @@ impl Control {
     }
 
     fn grant(&mut self) {
-        while let Some((worker, lease)) = self.grants.next() {
+        while let Some((worker, lease)) = self.grants.start() {
             self.send(worker, ToWorker::Grant { lease });
         }
     }
@@ -396,21 +400,18 @@ impl Control {
 
 impl Grants {
     /// The next upload that may start, if any.
-    fn next(&mut self) -> Option<(WorkerKey, LeaseId)> {
-        let out: u64 = self.out.values().map(|(_, bytes)| bytes).sum();
-        let (_, _, bytes) = self.waiting.front()?;
-        // One upload may always run, whatever its size: the session refuses what is too long.
-        if out > 0 && out.saturating_add(*bytes) > self.limit {
+    fn start(&mut self) -> Option<(WorkerKey, LeaseId)> {
+        if self.out.len() >= self.limit {
             return None;
         }
-        let (worker, lease, bytes) = self.waiting.pop_front()?;
-        self.out.insert(lease, (worker, bytes));
+        let (worker, lease) = self.waiting.pop_front()?;
+        self.out.insert(lease, worker);
         Some((worker, lease))
     }
 
     /// Forgets a worker's uploads.
     fn forget(&mut self, worker: WorkerKey) {
-        self.waiting.retain(|(waiting, _, _)| *waiting != worker);
-        self.out.retain(|_, (of, _)| *of != worker);
+        self.waiting.retain(|(waiting, _)| *waiting != worker);
+        self.out.retain(|_, of| *of != worker);
     }
 }

@@ -200,8 +200,7 @@ impl Finisher {
 }
 
 /// The accuracy of metrics, where the model says classes.
-#[must_use]
-pub fn accuracy(plan: &Plan, metrics: &Metrics) -> Option<f64> {
+fn accuracy(plan: &Plan, metrics: &Metrics) -> Option<f64> {
     let classes = plan.spec().loss.is_cross_entropy();
     classes.then(|| metrics.accuracy()).filter(|value| value.is_finite())
 }

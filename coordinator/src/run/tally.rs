@@ -89,13 +89,13 @@ impl Tally {
         }
     }
 
-    /// A delta came with the worker's report.
-    pub fn reported(&mut self, worker: WorkerKey, report: &Report) {
+    /// The delta of a lease of so many samples came, with the worker's report.
+    pub fn reported(&mut self, worker: WorkerKey, samples: u64, report: &Report) {
         self.loss.0 += report.loss_sum;
-        self.loss.1 += report.samples;
+        self.loss.1 += samples;
         if let Some(tally) = self.workers.get_mut(&worker.0) {
-            tally.busy += Duration::from_micros(report.busy_us);
-            tally.trained += report.samples;
+            tally.busy = tally.busy.saturating_add(Duration::from_micros(report.busy_us));
+            tally.trained += samples;
         }
     }
 

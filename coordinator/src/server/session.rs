@@ -1,7 +1,8 @@
 //! One worker's session: frames in, frames out. What they mean is decided by the control task.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -57,8 +58,10 @@ impl Close {
 /// Runs one session from its upgrade to its end.
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
     let (sink, stream) = socket.split();
-    let mut writer = Writer { sink, shared: shared.clone(), transfers: 0 };
-    let mut reader = Reader { stream, shared: shared.clone(), assembly: None };
+    let granted = Granted::default();
+    let mut writer =
+        Writer { sink, shared: shared.clone(), transfers: 0, granted: granted.clone() };
+    let mut reader = Reader { stream, shared: shared.clone(), assembly: None, granted };
     let close = match reader.hello().await {
         Ok(hello) => joined(hello, &mut reader, &mut writer, &shared).await,
         Err(close) => {
@@ -69,10 +72,18 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
         }
     };
     tracing::debug!("session ended: {}", close.reason);
-    let reason = bounded_text(&close.reason).chars().take(100).collect::<String>().into();
-    let frame = CloseFrame { code: close.code, reason };
+    let frame = CloseFrame { code: close.code, reason: close_text(&close.reason).into() };
     // The other end may be gone already, which is as good.
     let _ = timeout(WRITE_TIMEOUT, writer.sink.send(Message::Close(Some(frame)))).await;
+}
+
+/// What fits into a close frame, which carries 125 bytes, two of them the code.
+fn close_text(reason: &str) -> &str {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
 }
 
 async fn joined(
@@ -109,10 +120,14 @@ async fn joined(
     close
 }
 
+/// Leases whose upload was granted and has not begun. Written by the writer, as grants go out.
+type Granted = Arc<Mutex<HashSet<LeaseId>>>;
+
 struct Reader {
     stream: SplitStream<WebSocket>,
     shared: Arc<Shared>,
     assembly: Option<(LeaseId, Report, Assembly)>,
+    granted: Granted,
 }
 
 impl Reader {
@@ -162,7 +177,8 @@ impl Reader {
                 Err(close) => return close,
             };
             if self.shared.control.send(event).await.is_err() {
-                return Close::normal("the run is over");
+                // The run is over. The writer has that message still to send, and ends the session.
+                return std::future::pending().await;
             }
         }
     }
@@ -174,6 +190,9 @@ impl Reader {
             ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
             ToCoordinator::Bye { reason } => Err(Close::normal(&reason)),
             ToCoordinator::Delta { lease, transfer, total, report } => {
+                if !locked(&self.granted).remove(&lease) {
+                    return Err(Close::policy("a delta came whose upload was not granted"));
+                }
                 let assignment = &self.shared.assignment;
                 let limit = assignment.upload.bytes(&assignment.table) as u64;
                 if self.assembly.is_some() {
@@ -217,6 +236,12 @@ struct Writer {
     sink: SplitSink<WebSocket, Message>,
     shared: Arc<Shared>,
     transfers: u32,
+    granted: Granted,
+}
+
+/// The lock is held for single set operations, which cannot fail half-way.
+fn locked(granted: &Granted) -> MutexGuard<'_, HashSet<LeaseId>> {
+    granted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
@@ -236,6 +261,9 @@ impl Writer {
     async fn outgoing(&mut self, outgoing: Outgoing) -> Result<(), Close> {
         match outgoing {
             Outgoing::Message(message) => {
+                if let ToWorker::Grant { lease } = *message {
+                    locked(&self.granted).insert(lease);
+                }
                 self.message(&message, &[]).await?;
                 match *message {
                     ToWorker::Ended { reason, .. } => Err(Close::normal(&reason)),

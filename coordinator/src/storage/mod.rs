@@ -1,8 +1,8 @@
 //! What a run leaves behind: its folder, its metrics, its models.
 //!
-//! - [`folder`]: the run folder and its files
-//! - [`file`]: models as safetensors, written whole or not at all, read strictly
-//! - [`find`]: what a user means by RUN or MODEL
+//! - `folder`: the run folder and its files
+//! - `file`: models as safetensors, written whole or not at all, read strictly
+//! - `find`: what a user means by RUN or MODEL
 
 mod file;
 mod find;

@@ -56,7 +56,10 @@ impl Terminal {
     /// A display for a run that listens on `address`.
     pub(super) fn new(job: &Job, address: SocketAddr, token: &str, folder: &Path) -> Self {
         let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND))
+            ProgressBar::with_draw_target(
+                None,
+                ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND),
+            )
         } else {
             ProgressBar::hidden()
         };
@@ -122,9 +125,12 @@ impl Display for Terminal {
             let here = status.workers.len();
             if due && bar.is_hidden() {
                 self.said_waiting = Some(Instant::now());
-                self.log.say(&format!("waiting for workers: {here} of {} are here", self.min_workers));
+                self.log
+                    .say(&format!("waiting for workers: {here} of {} are here", self.min_workers));
             }
-            self.log.bar.set_message(format!("waiting for workers: {here} of {}", self.min_workers));
+            self.log
+                .bar
+                .set_message(format!("waiting for workers: {here} of {}", self.min_workers));
             return;
         }
         bar.set_message(format!(

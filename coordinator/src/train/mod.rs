@@ -110,7 +110,8 @@ async fn run(
         upload: codec,
     };
     let (events, queue) = mpsc::channel(EVENTS_MAX);
-    let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect::<HashMap<_, _>>();
+    let stored =
+        shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect::<HashMap<_, _>>();
     let shared = Arc::new(Shared::new(&token, assignment, stored, events.clone()));
     let traffic = shared.traffic.clone();
 

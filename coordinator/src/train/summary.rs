@@ -103,9 +103,10 @@ impl Summary {
         if let Some(speed_up) = self.speed_up {
             parts.push(format!("{speed_up:.2}x the best worker"));
         }
-        let busy = self.workers.iter().map(|worker| {
-            format!("{} {:.0} %", worker.name, worker.busy_percent)
-        });
+        let busy = self
+            .workers
+            .iter()
+            .map(|worker| format!("{} {:.0} %", worker.name, worker.busy_percent));
         parts.push(format!("busy {}", busy.collect::<Vec<_>>().join(", ")));
         parts.push(format!("{} up, {} down", bytes(self.bytes_up), bytes(self.bytes_down)));
         parts.push(format!("model {}", self.outcome.model.display()));

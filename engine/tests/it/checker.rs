@@ -36,6 +36,14 @@ pub(crate) struct Checker {
     /// The version that each merged lease is in; in rounds from the round's end.
     contained: BTreeMap<LeaseId, u64>,
     accumulated: Vec<LeaseId>,
+    /// The version that each lease started from.
+    base: BTreeMap<LeaseId, u64>,
+    /// Whose delta made each version; nobody's in rounds.
+    makers: Vec<Option<WorkerKey>>,
+    /// Deltas whose staleness counts merges of their own worker: only where it has left meanwhile.
+    pub(crate) own_counted: u64,
+    /// Deltas that a round got from an earlier version.
+    pub(crate) late: u64,
     acknowledged: BTreeMap<LeaseId, Outcome>,
     pub(crate) version: u64,
     pub(crate) epochs: Vec<EpochSummary>,
@@ -51,6 +59,10 @@ impl Checker {
             leases: BTreeMap::new(),
             contained: BTreeMap::new(),
             accumulated: Vec::new(),
+            base: BTreeMap::new(),
+            makers: Vec::new(),
+            own_counted: 0,
+            late: 0,
             acknowledged: BTreeMap::new(),
             version: 0,
             epochs: Vec::new(),
@@ -65,6 +77,7 @@ impl Checker {
                 Action::Snapshot { worker, lease, version, contains } => {
                     assert_eq!(version.number, self.version, "a snapshot of another version");
                     assert_eq!(self.leases[lease].0, *worker, "a snapshot of another's lease");
+                    self.base.insert(*lease, version.number);
                     for own in contains {
                         assert!(self.contained[own] <= version.number, "{own} is not contained");
                     }
@@ -100,7 +113,17 @@ impl Checker {
     }
 
     fn merge(&mut self, lease: Option<LeaseId>, order: &MergeOrder) {
+        if let (Some(lease), MergeOrder::Spread { staleness, .. }) = (lease, order) {
+            let (worker, base) = (self.leases[&lease].0, self.base.get(&lease));
+            let since = base.map(|base| &self.makers[*base as usize..]);
+            let others =
+                since.map(|all| all.iter().filter(|maker| **maker != Some(worker)).count());
+            let others = others.unwrap_or_default() as u64;
+            assert!((others..=self.version).contains(staleness), "{lease}: {staleness}");
+            self.own_counted += u64::from(others != *staleness);
+        }
         if let Some(version) = order.version() {
+            self.makers.push(lease.map(|lease| self.leases[&lease].0));
             self.version += 1;
             assert_eq!(version.number, self.version, "a version must rise by one");
             for accumulated in self.accumulated.drain(..) {
@@ -110,7 +133,10 @@ impl Checker {
         let Some(lease) = lease else { return };
         match order.version() {
             Some(_) => assert!(self.contained.insert(lease, self.version).is_none()),
-            None => self.accumulated.push(lease),
+            None => {
+                self.late += u64::from(self.base.get(&lease) != Some(&self.version));
+                self.accumulated.push(lease);
+            }
         }
         let (_, lease) = &self.leases[&lease];
         for segment in &lease.segments {

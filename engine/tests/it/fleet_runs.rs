@@ -1,6 +1,8 @@
 //! Whole runs in virtual time: epochs complete in near-ideal time, and every sample counts once.
 
 use engine::{Config, Frequency, Mode, Strategy};
+use proptest::prelude::{any, prop};
+use proptest::{prop_assert, proptest};
 use protocol::Lease;
 
 use crate::checker::config;
@@ -33,6 +35,8 @@ fn ratio(config: &Config, workers: u32, slow: bool) -> f64 {
     let seconds = fleet.run();
     fleet.checker.assert_exact();
     let totals = fleet.engine.status().totals;
+    assert_eq!(fleet.checker.own_counted, 0, "staleness is the merges of others");
+    assert_eq!(fleet.checker.late, 0, "a round starts from one version");
     assert_eq!(totals.expired, 0, "nobody was lost: {totals:?}");
     assert!(totals.dropped.is_empty() && totals.released == 0, "{totals:?}");
     let ratio = seconds * sum / config.total_samples() as f64;
@@ -165,5 +169,41 @@ fn one_worker_is_plain_training_under_every_strategy() {
                 assert!(off < 1e-5, "{mode} {strategy} {frequency}: {value} {expected}");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 200,
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    })]
+
+    #[test]
+    fn any_fleet_ends_with_every_sample_counted_once(
+        speeds in prop::collection::vec(50.0_f64..5000.0, 1..12),
+        joins in prop::collection::vec(0_u64..5_000_000, 12),
+        synchronous in any::<bool>(),
+        frequency in 0_usize..3,
+        lost in prop::option::of((0_u64..12, 0_u64..4_000_000, any::<bool>())),
+    ) {
+        let mode = if synchronous { Mode::Synchronous } else { Mode::Asynchronous };
+        let frequency = [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch][frequency];
+        let config = Config { mode, frequency, epochs: 3, ..digits() };
+        let mut fleet = Fleet::new(config, vec![0.0], nothing);
+        // One that stays, whatever happens to the others.
+        fleet.add_worker(0, FAST);
+        for (speed, join) in speeds.iter().zip(joins) {
+            fleet.add_worker(join, *speed);
+        }
+        if let Some((worker, time, noticed)) = lost
+            && (1..=speeds.len() as u64).contains(&worker)
+        {
+            fleet.vanish(worker + 1, 5_000_000 + time, noticed.then_some(6_000_000 + time));
+        }
+        let seconds = fleet.run();
+        fleet.checker.assert_exact();
+        // Alone the first worker needs 24 s; a lost one costs at most its deadline.
+        prop_assert!(seconds < 100.0, "{} s", seconds);
     }
 }

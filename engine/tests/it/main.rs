@@ -18,3 +18,5 @@ mod quadratic;
 mod scenes;
 #[cfg(test)]
 mod scenes_in_rounds;
+#[cfg(test)]
+mod stage;

@@ -1,106 +1,12 @@
 //! Single decisions, one scene each: asynchronous mode.
 
-use engine::{
-    Action, Config, Engine, Event, Frequency, MergeOrder, Strategy, Timestamp, WorkerKey,
-};
-use protocol::{Lease, LeaseId, Outcome, Reason, Version};
+use engine::{Action, Config, Event, Frequency, MergeOrder, Strategy, Timestamp, WorkerKey};
+use protocol::{Lease, Outcome, Reason, Version};
 
-use crate::checker::{Checker, config};
+use crate::checker::config;
+use crate::stage::{Stage, leases, outcome, snapshot};
 
 const SECOND: u64 = 1_000_000;
-
-/// An engine whose data plane answers at once.
-pub(crate) struct Stage {
-    pub(crate) engine: Engine,
-    checker: Checker,
-    pub(crate) now: u64,
-    pub(crate) norm: f64,
-    pub(crate) finite: bool,
-}
-
-impl Stage {
-    pub(crate) fn new(config: Config) -> Self {
-        let checker = Checker::new(&config);
-        Self { engine: Engine::new(config).unwrap(), checker, now: 0, norm: 1.0, finite: true }
-    }
-
-    /// Tells an event, answers what the data plane would, and returns all actions.
-    pub(crate) fn tell(&mut self, event: Event) -> Vec<Action> {
-        let mut actions = self.engine.handle(Timestamp(self.now), event);
-        self.checker.see(&actions);
-        let mut seen = 0;
-        while seen < actions.len() {
-            let answer = match &actions[seen] {
-                Action::Screen { lease } => {
-                    let (lease, norm, finite) = (*lease, self.norm, self.finite);
-                    Some(Event::DeltaScreened { lease, finite, length_ok: true, norm })
-                }
-                Action::Merge { order, .. } => {
-                    order.version().map(|version| Event::Merged { version })
-                }
-                _ => None,
-            };
-            seen += 1;
-            if let Some(answer) = answer {
-                let more = self.engine.handle(Timestamp(self.now), answer);
-                self.checker.see(&more);
-                actions.extend(more);
-            }
-        }
-        actions
-    }
-
-    pub(crate) fn join(&mut self, worker: u64) -> Vec<Action> {
-        self.tell(Event::WorkerJoined { worker: WorkerKey(worker) })
-    }
-
-    pub(crate) fn request(&mut self, worker: u64) -> Option<Lease> {
-        leases(&self.tell(Event::LeaseRequested { worker: WorkerKey(worker) })).pop()
-    }
-
-    pub(crate) fn pull(&mut self, worker: u64, lease: &Lease, pending: &[&Lease]) -> Vec<Action> {
-        let pending = pending.iter().map(|lease| lease.id).collect();
-        self.tell(Event::Pulled { worker: WorkerKey(worker), lease: lease.id, pending })
-    }
-
-    pub(crate) fn deliver(&mut self, worker: u64, lease: &Lease) -> Vec<Action> {
-        self.tell(Event::DeltaReceived { worker: WorkerKey(worker), lease: lease.id })
-    }
-
-    /// Pulls, trains for so long and delivers.
-    pub(crate) fn work(&mut self, worker: u64, lease: &Lease, time: u64) -> Vec<Action> {
-        self.pull(worker, lease, &[]);
-        self.now += time;
-        self.deliver(worker, lease)
-    }
-
-    pub(crate) fn tick(&mut self, time: u64) -> Vec<Action> {
-        self.now = time;
-        self.tell(Event::Tick)
-    }
-}
-
-pub(crate) fn leases(actions: &[Action]) -> Vec<Lease> {
-    let leases = actions.iter().filter_map(|action| match action {
-        Action::Lease { lease, .. } => Some(lease.clone()),
-        _ => None,
-    });
-    leases.collect()
-}
-
-pub(crate) fn outcome(actions: &[Action], of: LeaseId) -> Option<Outcome> {
-    actions.iter().find_map(|action| match action {
-        Action::Acknowledge { lease, outcome, .. } if *lease == of => Some(*outcome),
-        _ => None,
-    })
-}
-
-pub(crate) fn snapshot(actions: &[Action]) -> Option<(u64, Vec<LeaseId>)> {
-    actions.iter().find_map(|action| match action {
-        Action::Snapshot { version, contains, .. } => Some((version.number, contains.clone())),
-        _ => None,
-    })
-}
 
 fn spread(actions: &[Action]) -> (f64, u64) {
     let order = actions.iter().find_map(|action| match action {

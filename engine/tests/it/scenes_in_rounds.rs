@@ -4,7 +4,7 @@ use engine::{Action, Config, Event, Frequency, MergeOrder, Mode, RoundRule, Stra
 use protocol::{Lease, Outcome};
 
 use crate::checker::config;
-use crate::scenes::{Stage, leases, outcome, snapshot};
+use crate::stage::{Stage, leases, outcome, snapshot};
 
 const SECOND: u64 = 1_000_000;
 

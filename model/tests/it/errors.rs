@@ -32,7 +32,9 @@ fn unknown_words_are_suggested() {
     let activation = layers("{ type = \"dense\", units = 4, activation = \"relo\" }");
     assert_says(&activation, &["number 1 (dense)", "`relo`", "did you mean `relu`?"]);
     let flatten = layers("{ type = \"flatten\", units = 3 }");
-    assert_says(&flatten, &["flatten", "`units`", "nothing"]);
+    assert_says(&flatten, &["flatten", "`units`", "there is: name, input"]);
+    let name = layers("{ type = \"flatten\", nmae = \"flat\" }");
+    assert_says(&name, &["`nmae`", "did you mean `name`?"]);
     let key = whole("input = [8]\nlos = \"mse\"\noptimizer = \"sgd\"\nlayers = []");
     assert_says(&key, &["`los`", "did you mean `loss`?"]);
     let loss = whole("input = [8]\nloss = \"msr\"\noptimizer = \"sgd\"\nlayers = []");
@@ -87,6 +89,8 @@ fn impossible_shapes_name_the_node() {
         ),
         &["`max_pool2d`", "larger", "same"],
     );
+    let huge = "{ type = \"reshape\", target_shape = [2, 2, 2] }, { type = \"max_pool2d\", pool_size = 5000, padding = \"same\" }";
+    assert_says(&layers(huge), &["`max_pool2d`", "`pool_size` is 5000", "at most"]);
     assert_says(&layers("{ type = \"dense\", units = 4000000000 }"), &["`dense`", "too large"]);
     assert_says(&layers("{ type = \"flatten\" }"), &["`layers`", "dense"]);
     assert_says(

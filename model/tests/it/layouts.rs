@@ -78,8 +78,8 @@ fn a_convolution_is_the_plain_sum() {
         for sample in 0..2 {
             for row in 0..rows.output {
                 for column in 0..columns.output {
-                    for filter in 0..filters {
-                        let mut sum = bias[filter];
+                    for (filter, bias) in bias.iter().enumerate() {
+                        let mut sum = *bias;
                         for (y, ky) in rows.under(row) {
                             for (x, kx) in columns.under(column) {
                                 for channel in 0..channels {

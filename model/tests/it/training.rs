@@ -84,7 +84,7 @@ impl<R: Rng> Draw<R> {
 
     fn reshape(&mut self) -> String {
         let size = self.size();
-        let side = (2..=size).find(|side| size % side == 0).unwrap_or(1);
+        let side = (2..=size).find(|side| size.is_multiple_of(*side)).unwrap_or(1);
         self.shape = match self.below(3) {
             0 => vec![size as u32],
             1 => vec![side as u32, (size / side) as u32],

@@ -1,6 +1,6 @@
 //! The digits as a plain Burn loop, without Herd: the floor that Herd's speed is measured against.
 //!
-//! `plain-loop MODEL EPOCHS` trains a preset's network, written by hand with Burn's own layers and
+//! `plain-loop MODEL EPOCHS [--no-dropout]` trains a preset's network, written by hand with Burn's own layers and
 //! optimizer, on one thread, and prints one JSON line. Samples per second count training alone:
 //! reading the data, initialisation and the final test are left out, as they are for Herd.
 #![allow(clippy::print_stdout, reason = "the result is the program's output")]
@@ -16,8 +16,9 @@ use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use coordinator::data::Inputs;
 use coordinator::data::embedded::{self, Part};
-use coordinator::data::{Inputs, Targets};
+use model::Targets;
 use protocol::order::{generator, shuffled};
 use serde_json::json;
 
@@ -70,12 +71,12 @@ fn convolution(channels: [usize; 2], device: &Device) -> Conv2d {
 }
 
 impl Mlp {
-    fn new(device: &Device) -> Self {
+    fn new(dropout: f64, device: &Device) -> Self {
         Self {
             hidden_1: dense(PIXELS, 128, device),
             hidden_2: dense(128, 128, device),
             output: dense(128, CLASSES, device),
-            dropout: DropoutConfig::new(0.2).init(),
+            dropout: DropoutConfig::new(dropout).init(),
         }
     }
 }
@@ -89,12 +90,12 @@ impl Network for Mlp {
 }
 
 impl Cnn {
-    fn new(device: &Device) -> Self {
+    fn new(dropout: f64, device: &Device) -> Self {
         Self {
             convolution_1: convolution([1, 8], device),
             convolution_2: convolution([8, 16], device),
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            dropout: DropoutConfig::new(0.2).init(),
+            dropout: DropoutConfig::new(dropout).init(),
             hidden: dense(5 * 5 * 16, 64, device),
             output: dense(64, CLASSES, device),
         }
@@ -114,7 +115,11 @@ impl Network for Cnn {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, epochs] = arguments.as_slice() else { bail!("usage: plain-loop MODEL EPOCHS") };
+    let (model, epochs, dropout) = match arguments.as_slice() {
+        [model, epochs] => (model, epochs, 0.2),
+        [model, epochs, flag] if flag == "--no-dropout" => (model, epochs, 0.0),
+        _ => bail!("usage: plain-loop MODEL EPOCHS [--no-dropout]"),
+    };
     let epochs: u32 = epochs.parse().with_context(|| format!("{epochs:?} is no number"))?;
     let (train, test) = (digits(Part::Train)?, digits(Part::Test)?);
     // One thread, as each worker of the comparison has.
@@ -123,8 +128,8 @@ fn main() -> Result<()> {
         let device = Device::flex().autodiff();
         device.seed(SEED);
         match model.as_str() {
-            "mnist-mlp" => fit(Mlp::new(&device), &device, &train, &test, epochs),
-            "mnist-cnn" => fit(Cnn::new(&device), &device, &train, &test, epochs),
+            "mnist-mlp" => fit(Mlp::new(dropout, &device), &device, &train, &test, epochs),
+            "mnist-cnn" => fit(Cnn::new(dropout, &device), &device, &train, &test, epochs),
             _ => bail!("no model {model:?}: use mnist-mlp or mnist-cnn"),
         }
     })?;

@@ -4,6 +4,7 @@
 //! `bench/NAME.json` in the target folder. A goal missed is an exit code of 1.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -52,24 +53,26 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Trains with `herd train` and returns the object that it prints at the end.
-    fn herd(&mut self, arguments: &[&str]) -> Result<Value> {
-        let folder = self.folder()?.join("runs");
+    /// Trains with `herd train` and returns the object that it prints at the end. The report shows
+    /// the command without `seed`.
+    fn herd(&mut self, arguments: &[&str], seed: u32) -> Result<Value> {
+        let runs = self.folder()?.join("runs");
         // Each run is a folder of its own; what the last one left is of no more use.
-        if folder.exists() {
-            fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+        if runs.exists() {
+            fs::remove_dir_all(&runs)
+                .with_context(|| format!("cannot remove {}", runs.display()))?;
         }
         let mut command = Command::new(self.workspace.binary("herd"));
         command.arg("train").args(arguments).arg("--json");
         self.note(&command);
-        self.run(command.arg("--run-dir").arg(folder))
+        command.args(["--seed", &seed.to_string()]).args(["--run-dir", "runs"]);
+        self.run(&mut command)
     }
 
     /// Trains with the plain Burn loop.
-    fn plain(&mut self, model: &str, epochs: u32) -> Result<Value> {
+    fn plain(&mut self, arguments: &[&str]) -> Result<Value> {
         let mut command = Command::new(self.workspace.binary("plain-loop"));
-        command.args([model, &epochs.to_string()]);
+        command.args(arguments);
         self.note(&command);
         self.run(&mut command)
     }
@@ -85,7 +88,7 @@ impl Bench<'_> {
         let line = workspace::line(command);
         eprintln!("{line}");
         let output = command
-            .current_dir(&self.workspace.root)
+            .current_dir(self.folder()?)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot start {line}"))?;
@@ -101,7 +104,8 @@ impl Bench<'_> {
         Ok(result)
     }
 
-    fn folder(&self) -> Result<std::path::PathBuf> {
+    /// Where everything that a benchmark writes goes, and all its programs run.
+    fn folder(&self) -> Result<PathBuf> {
         let folder = self.workspace.target.join("bench");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;

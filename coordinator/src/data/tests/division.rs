@@ -158,6 +158,26 @@ fn another_seed_splits_and_cuts_otherwise() {
 }
 
 #[test]
+fn the_examples_fit_their_data() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut jobs = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let job = crate::config::resolve(Some(&path), &[], &[]).unwrap();
+        let plan = Plan::new(&job.model).unwrap();
+        let splits = Splits::load(job.division(), LabelKind::of(job.model.loss)).unwrap();
+        for part in [Some(&splits.train), splits.validation.as_ref(), splits.test.as_ref()] {
+            part.unwrap().check(&plan).unwrap();
+        }
+        jobs += 1;
+    }
+    assert!(jobs >= 2, "{jobs} job files");
+}
+
+#[test]
 fn a_sample_larger_than_a_shard_is_an_error() {
     let message = cut(&sample(1, &[1 << 18]), 1).unwrap_err().to_string();
     assert_eq!(
