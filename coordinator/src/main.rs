@@ -1,5 +1,6 @@
 //! The `herd` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,7 +10,12 @@ use coordinator::{predict, train};
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours would be noise in a file, or in the lines of a coordinator that passes them on.
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     let done = match Cli::parse().command {
         Command::Train(args) => train::train(&args),
         Command::Predict(args) => predict::predict(&args),

@@ -1,8 +1,18 @@
 //! Integration tests of the whole workspace, in one binary: it links Burn once.
 
+// Mistakes of a user: one clear sentence each, and the right exit code.
+mod commands;
+// Workers and coordinators that are killed, stopped, or late.
+mod failures;
 // Fleets of real worker sessions in virtual time: accuracy, stragglers, workers that vanish.
 mod fleets;
 // One worker equals a loop written in Burn itself.
 mod oracle;
+// Stored models on data, recomputed in plain arithmetic.
+mod predictions;
+// Sessions that do not keep to the protocol, beside honest workers.
+mod strangers;
 // The tree itself: sources, dependencies, licences, documents.
 mod tidy;
+// Whole runs with real processes: what they reach and what they leave behind.
+mod training;

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use protocol::chunk::{self, Assembly};
 use protocol::message::bounded_text;
 use protocol::shard::Shard;
-use protocol::{Assignment, Digest, Hello, LeaseId, Outcome, ToCoordinator, ToWorker, frame};
+use protocol::{
+    Assignment, Digest, Hello, LeaseId, Outcome, Reason, ToCoordinator, ToWorker, frame,
+};
 
 use crate::event::{Input, Output, Profile, Stop};
 use crate::samples::Rows;
@@ -177,7 +179,15 @@ impl Worker {
                 session.uploads.retain(|upload| upload.lease != lease);
                 if let Outcome::Rejected(reason) = outcome {
                     session.pending.forget(lease);
-                    tracing::warn!("the delta of {lease} was refused: {}", reason.name());
+                    // The next lease may have ended before its parameters were pulled.
+                    session.next.take_if(|next| next.lease.id == lease);
+                    let reason = reason.name();
+                    if outcome == Outcome::Rejected(Reason::Duplicate) {
+                        // As planned: idle workers train copies of leases that are out.
+                        tracing::debug!("the delta of {lease} was not needed: {reason}");
+                    } else {
+                        tracing::warn!("the delta of {lease} was refused: {reason}");
+                    }
                 }
                 Ok(())
             }

@@ -1,5 +1,6 @@
 //! The `herd-worker` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,7 +8,12 @@ use clap::Parser;
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours would be noise in a file, or in the lines of a coordinator that passes them on.
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match worker_native::run(&worker_native::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -32,6 +32,8 @@ pub enum Ending {
     Interrupted,
     /// Nobody is left to train.
     Deserted(String),
+    /// The coordinator itself cannot go on; its threads know why.
+    Failed,
 }
 
 /// What people may be shown while a run goes on.
@@ -58,10 +60,14 @@ pub struct Control {
     received: HashMap<LeaseId, (WorkerKey, Bytes)>,
     /// Deltas with the data plane, with whose they are and their samples.
     held: HashMap<LeaseId, (WorkerKey, u64)>,
-    /// Samples of the leases that are out.
-    leased: HashMap<LeaseId, u64>,
+    /// Epoch and samples of the leases that are out.
+    leased: HashMap<LeaseId, (u32, u64)>,
     grants: Grants,
     evaluations_due: u32,
+    /// Local worker processes that still run; none before the first one ended.
+    processes: Option<usize>,
+    /// How the last local worker failed.
+    last_failure: Option<String>,
     /// Events that wait while actions are carried out.
     untold: VecDeque<Event>,
     telling: bool,
@@ -109,6 +115,8 @@ impl Control {
             leased: HashMap::new(),
             grants: Grants { limit, ..Grants::default() },
             evaluations_due: 0,
+            processes: None,
+            last_failure: None,
             untold: VecDeque::new(),
             telling: false,
             ending: None,
@@ -190,6 +198,7 @@ impl Control {
                 self.process_ended(&name, failure, left);
             }
             ControlEvent::Interrupted => self.stop(Ending::Interrupted),
+            ControlEvent::Failed => self.fail(),
         }
     }
 
@@ -217,6 +226,7 @@ impl Control {
             self.tell(Event::WorkerLeft { worker });
         }
         self.grant();
+        self.check_deserted();
     }
 
     fn message(&mut self, worker: WorkerKey, message: ToCoordinator) {
@@ -262,8 +272,8 @@ impl Control {
         if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
             return;
         }
-        if let Some(samples) = self.leased.get(&lease) {
-            self.tally.reported(worker, *samples, report);
+        if let Some((epoch, samples)) = self.leased.get(&lease) {
+            self.tally.reported(worker, *epoch, *samples, report);
         }
         self.received.insert(lease, (worker, payload));
         self.tell(Event::DeltaReceived { worker, lease });
@@ -273,12 +283,24 @@ impl Control {
         if self.finished {
             return;
         }
-        if let Some(failure) = &failure {
+        self.processes = Some(left);
+        if let Some(failure) = failure {
             self.display.say(&format!("local worker {name} ended: {failure}"));
+            // Before the first lease the run waits for all of them: it would wait for ever.
+            if !self.tally.has_leased() {
+                let reason = format!("local worker {name} ended before training began: {failure}");
+                self.stop(Ending::Deserted(reason));
+            }
+            self.last_failure = Some(failure);
         }
-        if left == 0 && !self.sessions.values().any(|session| session.ready) {
-            let reason = failure.unwrap_or_else(|| "they ended by themselves".to_owned());
-            let reason = format!("no worker is left to train; the last one: {reason}");
+        self.check_deserted();
+    }
+
+    /// A run whose own workers all ended goes on only while others are there.
+    fn check_deserted(&mut self) {
+        if self.processes == Some(0) && self.sessions.is_empty() && !self.finished {
+            let last = self.last_failure.as_deref().unwrap_or("they ended by themselves");
+            let reason = format!("no worker is left to train; the last one ended: {last}");
             self.stop(Ending::Deserted(reason));
         }
     }
@@ -290,11 +312,18 @@ impl Control {
         }
     }
 
+    /// The threads that merge or evaluate are gone: nothing that is told leads anywhere.
+    fn fail(&mut self) {
+        self.ending = Some(Ending::Failed);
+        self.finished = true;
+        self.evaluations_due = 0;
+    }
+
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Lease { worker, lease } => {
                 self.tally.leased(worker, Instant::now());
-                self.leased.insert(lease.id, lease.samples());
+                self.leased.insert(lease.id, (lease.epoch, lease.samples()));
                 self.send(worker, ToWorker::Lease(lease));
             }
             Action::Snapshot { worker, lease, contains, .. } => {
@@ -305,7 +334,7 @@ impl Control {
             }
             Action::Screen { lease } => {
                 if let Some((worker, payload)) = self.received.remove(&lease) {
-                    let samples = self.leased.get(&lease).copied().unwrap_or(0);
+                    let samples = self.leased.get(&lease).map_or(0, |(_, samples)| *samples);
                     self.held.insert(lease, (worker, samples));
                     self.command(DataCommand::Screen { lease, payload });
                 }
@@ -319,7 +348,7 @@ impl Control {
                     epoch: epoch + 1,
                     seconds: self.tally.elapsed(Instant::now()).as_secs_f64(),
                     version: version.number,
-                    training_loss: self.tally.take_training_loss(),
+                    training_loss: self.tally.take_training_loss(epoch),
                     validation_loss: None,
                     validation_accuracy: None,
                     validation_mae: None,
@@ -365,9 +394,9 @@ impl Control {
         }
     }
 
-    fn command(&self, command: DataCommand) {
+    fn command(&mut self, command: DataCommand) {
         if self.data.send(command).is_err() {
-            tracing::error!("the merge thread is gone");
+            self.fail();
         }
     }
 
@@ -375,6 +404,7 @@ impl Control {
         let reason = match &self.ending {
             None | Some(Ending::Complete) => "the run is complete".to_owned(),
             Some(Ending::Interrupted) => "the run was stopped".to_owned(),
+            Some(Ending::Failed) => "the coordinator failed".to_owned(),
             Some(Ending::Deserted(reason)) => reason.clone(),
         };
         ToWorker::Ended { run: self.run, reason }

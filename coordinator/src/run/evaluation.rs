@@ -34,7 +34,7 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Merges since the start.
     pub version: u64,
-    /// Loss that the workers report, over the deltas that arrived during the epoch.
+    /// Mean loss of the epoch's samples, as the workers report it while they train.
     pub training_loss: Option<f64>,
     /// Of the validation samples.
     pub validation_loss: Option<f64>,
@@ -124,7 +124,14 @@ impl Evaluation {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let thread = thread::Builder::new()
             .name("herd-evaluation".to_owned())
-            .spawn(move || pool.install(move || finisher.run(queue, &events).map(|()| finisher)))?;
+            .spawn(move || {
+                let ended = pool.install(|| finisher.run(queue, &events).map(|()| finisher));
+                if ended.is_err() {
+                    // Nobody listens any more when the run is over anyway.
+                    let _ = events.blocking_send(ControlEvent::Failed);
+                }
+                ended
+            })?;
         Ok(EvaluationThread { snapshots, thread })
     }
 }

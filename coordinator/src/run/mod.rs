@@ -111,6 +111,8 @@ pub enum ControlEvent {
     },
     /// Ctrl-C.
     Interrupted,
+    /// A thread of the run ended with an error, which it gives to who joins it.
+    Failed,
 }
 
 /// What the data plane is told to do, in order.

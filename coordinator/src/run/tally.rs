@@ -42,8 +42,8 @@ pub struct Tally {
     first_lease: Option<Instant>,
     last_merge: Option<Instant>,
     samples: u64,
-    /// (loss sum, samples) of the deltas since the last epoch mark.
-    loss: (f64, u64),
+    /// Loss sum and samples of the deltas that came, by the epoch of their lease.
+    losses: BTreeMap<u32, (f64, u64)>,
 }
 
 impl Tally {
@@ -81,6 +81,12 @@ impl Tally {
         self.workers.get(&worker.0).map_or("a worker", |tally| &tally.name)
     }
 
+    /// Whether any lease was handed out.
+    #[must_use]
+    pub fn has_leased(&self) -> bool {
+        self.first_lease.is_some()
+    }
+
     /// A lease was handed out.
     pub fn leased(&mut self, worker: WorkerKey, now: Instant) {
         self.first_lease.get_or_insert(now);
@@ -90,9 +96,10 @@ impl Tally {
     }
 
     /// The delta of a lease of so many samples came, with the worker's report.
-    pub fn reported(&mut self, worker: WorkerKey, samples: u64, report: &Report) {
-        self.loss.0 += report.loss_sum;
-        self.loss.1 += samples;
+    pub fn reported(&mut self, worker: WorkerKey, epoch: u32, samples: u64, report: &Report) {
+        let (loss_sum, count) = self.losses.entry(epoch).or_default();
+        *loss_sum += report.loss_sum;
+        *count += samples;
         if let Some(tally) = self.workers.get_mut(&worker.0) {
             tally.busy = tally.busy.saturating_add(Duration::from_micros(report.busy_us));
             tally.trained += samples;
@@ -117,9 +124,9 @@ impl Tally {
         }
     }
 
-    /// Mean loss of the samples reported since the last call.
-    pub fn take_training_loss(&mut self) -> Option<f64> {
-        let (sum, samples) = std::mem::take(&mut self.loss);
+    /// Mean loss of an epoch's samples, as workers reported it; forgotten by this call.
+    pub fn take_training_loss(&mut self, epoch: u32) -> Option<f64> {
+        let (sum, samples) = self.losses.remove(&epoch)?;
         (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
     }
 

@@ -15,6 +15,7 @@ use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use protocol::limits::MESSAGE_BYTES_MAX;
 use protocol::{Assignment, Digest, SUBPROTOCOL};
@@ -88,6 +89,13 @@ pub async fn serve(
         .route("/v1/worker", get(worker))
         .route("/v1/shards/{digest}", get(shard))
         .with_state(shared);
+    // A session's messages are small and answer each other: none may wait for the one before it to
+    // be acknowledged.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection keeps Nagle's delay: {error}");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 

@@ -70,6 +70,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         Ending::Complete => Ok(()),
         Ending::Interrupted => Err(Failure::Interrupted.into()),
         Ending::Deserted(reason) => Err(Failure::Network(reason).into()),
+        Ending::Failed => Err(anyhow::anyhow!("a thread of the run failed")),
     }
 }
 

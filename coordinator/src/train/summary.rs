@@ -69,6 +69,7 @@ impl Summary {
                 Ending::Complete => "complete",
                 Ending::Interrupted => "interrupted",
                 Ending::Deserted(_) => "deserted",
+                Ending::Failed => "failed",
             },
             test_accuracy: test.filter(|_| self.classes).and_then(|test| finite(test.accuracy())),
             test_loss: test.and_then(|test| finite(test.loss())),

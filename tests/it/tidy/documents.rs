@@ -30,17 +30,17 @@ fn flags_in(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// Command lines in the documents that start with `program `, each with the file that it is in.
+/// Command lines in the `sh` blocks of the documents that start with `program `, each with the file that it is in.
 /// A line that ends with a backslash goes on with the next one.
 fn commands(program: &str) -> Vec<(String, String)> {
     let mut commands = Vec::new();
     for file in documents() {
         let joined = file.text.replace("\\\n", " ");
-        let mut is_code = false;
+        let mut is_shell = false;
         for line in joined.lines().map(str::trim_start) {
             if line.starts_with("```") {
-                is_code = !is_code;
-            } else if is_code && line.starts_with(&format!("{program} ")) {
+                is_shell = line == "```sh";
+            } else if is_shell && line.starts_with(&format!("{program} ")) {
                 let command = line.split(" #").next().unwrap_or(line).trim_end();
                 commands.push((file.path.clone(), command.to_owned()));
             }
