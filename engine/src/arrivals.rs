@@ -1,76 +1,20 @@
-//! What comes from workers about a lease: pulls, progress, deltas; and what becomes of deltas.
+//! What comes from workers about a lease: progress, deltas; and what becomes of deltas.
 
 use protocol::{LeaseId, Outcome, Reason, Version};
 
 use crate::event::Action;
-use crate::leases::State;
+use crate::leases::{Attempt, State};
 use crate::machine::Engine;
 use crate::merge::MergeOrder;
 use crate::speed;
 use crate::time::{Timestamp, WorkerKey};
+use crate::units::Unit;
 use crate::words::{Mode, Strategy};
 
 /// Refusals after which a unit is dropped, by different workers where there are several.
 const REFUSALS_MAX: usize = 4;
 
 impl Engine {
-    pub(crate) fn pulled(
-        &mut self,
-        now: Timestamp,
-        worker: WorkerKey,
-        lease: LeaseId,
-        pending: Vec<LeaseId>,
-        actions: &mut Vec<Action>,
-    ) {
-        if self.leases.of(worker, lease).is_none() {
-            let outcome = Outcome::Rejected(Reason::UnknownLease);
-            actions.push(Action::Acknowledge { worker, lease, outcome });
-            return;
-        }
-        let current = self.rounds.current.number;
-        let Some(attempt) = self.leases.get_mut(lease) else { return };
-        if !matches!(attempt.state, State::Out | State::Expired) {
-            return;
-        }
-        if attempt.round > current {
-            attempt.waiting = Some(pending);
-            return;
-        }
-        self.snapshot(now, worker, lease, &pending, actions);
-    }
-
-    /// Sends the parameters of the version that is dispatched so far.
-    pub(crate) fn snapshot(
-        &mut self,
-        now: Timestamp,
-        worker: WorkerKey,
-        lease: LeaseId,
-        pending: &[LeaseId],
-        actions: &mut Vec<Action>,
-    ) {
-        let contains = pending.iter().copied().filter(|own| self.is_merged(worker, *own)).collect();
-        let merges = self.workers.get(&worker).map_or(0, |holder| holder.merges);
-        let version = self.version_now();
-        let usual_norm = self.screening.median();
-        let Some(attempt) = self.leases.get_mut(lease) else { return };
-        attempt.base = version.number;
-        attempt.merges_at_base = merges;
-        attempt.pulled = Some(now);
-        attempt.usual_norm = usual_norm;
-        let samples = attempt.samples;
-        actions.push(Action::Snapshot { worker, lease, version, contains });
-        let deadline = now.plus(self.allowance(worker, samples));
-        self.leases.extend(lease, deadline);
-    }
-
-    /// Whether a worker's own delta is in the version dispatched last.
-    fn is_merged(&self, worker: WorkerKey, lease: LeaseId) -> bool {
-        let attempt = self.leases.of(worker, lease);
-        let outcome = || self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
-        attempt.is_some_and(|attempt| matches!(attempt.state, State::Merging(Some(_))))
-            || matches!(outcome(), Some(Outcome::Merged(_)))
-    }
-
     pub(crate) fn progress(
         &mut self,
         now: Timestamp,
@@ -130,30 +74,17 @@ impl Engine {
             holder.freed = now;
         }
         self.units.open.remove(&unit);
-        self.add_to_waiting_pull(worker, lease);
+        self.add_to_waiting(worker, lease);
+        self.answer_waiting(now, worker, actions);
         if self.finished {
-            self.refuse(lease, Reason::Ended, actions);
+            self.refuse(now, lease, Reason::Ended, actions);
         } else if self.units.get(unit).is_none() {
-            self.refuse(lease, Reason::Duplicate, actions);
+            self.refuse(now, lease, Reason::Duplicate, actions);
         } else {
             actions.push(Action::Screen { lease });
         }
         self.start_clock(now, worker);
         self.serve(now, worker, actions);
-    }
-
-    /// A pull that waits for its round is answered with a version that may contain what the worker
-    /// has delivered since it asked: the answer has to say so.
-    fn add_to_waiting_pull(&mut self, worker: WorkerKey, delivered: LeaseId) {
-        let Some(holder) = self.workers.get(&worker) else { return };
-        for lease in &holder.held {
-            if let Some(pending) =
-                self.leases.get_mut(*lease).and_then(|held| held.waiting.as_mut())
-                && !pending.contains(&delivered)
-            {
-                pending.push(delivered);
-            }
-        }
     }
 
     pub(crate) fn delta_screened(
@@ -184,7 +115,7 @@ impl Engine {
                 self.screening.accept(verdict.norm, steps, clip);
                 self.accept(now, lease, clip, actions);
             }
-            Err(reason) => self.refuse(lease, reason, actions),
+            Err(reason) => self.refuse(now, lease, reason, actions),
         }
     }
 
@@ -197,6 +128,8 @@ impl Engine {
         // The worker's own deltas since its base it has added itself: they are not staleness.
         let staleness = (self.version - base).saturating_sub(own);
         self.merged_samples += samples;
+        let merged = self.units.merge(unit);
+        self.withdraw(now, merged, actions);
         if self.config.mode == Mode::Synchronous {
             self.accumulate(now, lease, clip, actions);
         } else {
@@ -207,7 +140,6 @@ impl Engine {
             }
             self.dispatched.push_back((self.version, vec![lease]));
         }
-        self.units.merge(unit);
         if let Some(holder) = self.workers.get_mut(&worker) {
             holder.live -= 1;
             holder.merges += 1;
@@ -246,7 +178,13 @@ impl Engine {
     }
 
     /// Refuses a received delta.
-    fn refuse(&mut self, lease: LeaseId, reason: Reason, actions: &mut Vec<Action>) {
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        lease: LeaseId,
+        reason: Reason,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(attempt) = self.leases.remove(lease) else { return };
         let (worker, number) = (attempt.worker, attempt.unit);
         let outcome = Outcome::Rejected(reason);
@@ -268,7 +206,8 @@ impl Engine {
         unit.refused.push(worker);
         let spent = unit.refused.len() >= REFUSALS_MAX;
         if spent && !self.is_awaited(number) {
-            self.units.drop_unit(number, reason);
+            let dropped = self.units.drop_unit(number, reason);
+            self.withdraw(now, dropped, actions);
             self.complete_epochs(actions);
             self.stirred = true;
         } else {
@@ -295,7 +234,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn released(&mut self, now: Timestamp, worker: WorkerKey, lease: LeaseId) {
+    pub(crate) fn released(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        lease: LeaseId,
+        actions: &mut Vec<Action>,
+    ) {
         let held = self.workers.get(&worker).is_some_and(|holder| holder.held.contains(&lease));
         if !held {
             return;
@@ -305,23 +250,49 @@ impl Engine {
             holder.freed = now;
             holder.silent = false;
         }
+        self.answer_waiting(now, worker, actions);
         self.start_clock(now, worker);
         self.stirred = true;
     }
 
+    /// A unit is merged or dropped: its other leases end now, as far as nobody has begun to train
+    /// them, and their workers ask for other work. In rounds their pulls might wait for ever.
+    fn withdraw(&mut self, now: Timestamp, unit: Option<Unit>, actions: &mut Vec<Action>) {
+        for lease in unit.map(|unit| unit.leases).unwrap_or_default() {
+            let untrained = self.leases.get(lease).is_some_and(|attempt| {
+                attempt.pulled.is_none() && matches!(attempt.state, State::Out | State::Expired)
+            });
+            let Some(attempt) = untrained.then(|| self.detach(lease)).flatten() else { continue };
+            let (worker, outcome) = (attempt.worker, Outcome::Rejected(Reason::Duplicate));
+            actions.push(Action::Acknowledge { worker, lease, outcome });
+            if let Some(holder) = self.workers.get_mut(&worker) {
+                holder.remember(lease, outcome);
+            }
+            self.counts(attempt.epoch).duplicate += 1;
+            self.start_clock(now, worker);
+            self.stirred = true;
+        }
+    }
+
     /// Ends a lease whose delta will not come.
     pub(crate) fn end_lease(&mut self, lease: LeaseId) {
-        let Some(attempt) = self.leases.remove(lease) else { return };
-        if let Some(holder) = self.workers.get_mut(&attempt.worker) {
-            holder.held.retain(|held| *held != lease);
-            holder.live -= usize::from(attempt.state == State::Out);
-        }
+        let Some(attempt) = self.detach(lease) else { return };
         self.counts(attempt.epoch).released += 1;
-        self.rounds.forget(lease, attempt.worker);
         if let Some(unit) = self.units.get_mut(attempt.unit) {
             unit.leases.retain(|other| *other != lease);
             self.settle(attempt.unit);
         }
+    }
+
+    /// Takes a lease from its worker.
+    fn detach(&mut self, lease: LeaseId) -> Option<Attempt> {
+        let attempt = self.leases.remove(lease)?;
+        if let Some(holder) = self.workers.get_mut(&attempt.worker) {
+            holder.held.retain(|held| *held != lease);
+            holder.live -= usize::from(attempt.state == State::Out);
+        }
+        self.rounds.forget(lease, attempt.worker);
+        Some(attempt)
     }
 }
 

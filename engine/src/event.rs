@@ -25,7 +25,8 @@ pub enum Event {
         worker: WorkerKey,
     },
     /// A worker wants parameters for a lease. In rounds the answer waits until the lease's round
-    /// begins; a lease that is not the worker's any more is answered with a refusal.
+    /// begins and the worker has delivered what it trains; a lease that is not the worker's any
+    /// more is answered with a refusal.
     Pulled {
         /// Who asks.
         worker: WorkerKey,
@@ -98,7 +99,9 @@ pub enum Action {
         lease: LeaseId,
         /// The version.
         version: Version,
-        /// Those of the pull's pending leases that are in it; the others the worker adds itself.
+        /// Those of the pull's pending leases that the worker is to forget; the others it adds
+        /// itself. They are in this version; in rounds all that it has delivered, as the leases of
+        /// a round start from exactly this version.
         contains: Vec<LeaseId>,
     },
     /// Examine a received delta and answer with [`Event::DeltaScreened`].
@@ -113,8 +116,9 @@ pub enum Action {
         /// What to do with it.
         order: MergeOrder,
     },
-    /// Tell a worker what became of its delta. If it was rejected, its bytes may be freed. The
-    /// session may be gone.
+    /// Tell a worker what became of its delta. If it was rejected, its bytes may be freed. A lease
+    /// that it has not pulled yet may be rejected as well: it is not needed any more. The session
+    /// may be gone.
     Acknowledge {
         /// To whom.
         worker: WorkerKey,

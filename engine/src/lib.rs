@@ -12,7 +12,7 @@
 //! - `leases`: the attempts at units; `workers`: who holds them; `speed`: how fast they are
 //! - `sizes`: how much a worker gets; `issue`: who gets what and when; `backup`: second copies
 //! - `deadlines`: when an attempt is given up; `screening`: which deltas are believed
-//! - `arrivals`: pulls, progress and deltas; `rounds`: synchronous mode
+//! - `pulls`: parameters; `arrivals`: progress and deltas; `rounds`: synchronous mode
 //! - `machine`: the events, and the end of epochs and of the run
 
 mod arrivals;
@@ -24,6 +24,7 @@ mod issue;
 mod leases;
 mod machine;
 pub mod merge;
+mod pulls;
 mod rounds;
 pub mod schedule;
 mod screening;

@@ -77,18 +77,6 @@ impl Engine {
         })
     }
 
-    /// What it was made with.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// What a user should know about the configuration with the workers that there are.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        self.config.warnings(self.workers.len() as u64)
-    }
-
     /// Takes in what happened and says what to do, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -108,7 +96,9 @@ impl Engine {
                 self.delta_screened(now, lease, &verdict, &mut actions);
             }
             Event::Merged { version } => self.merged(version, &mut actions),
-            Event::LeaseReleased { worker, lease } => self.released(now, worker, lease),
+            Event::LeaseReleased { worker, lease } => {
+                self.released(now, worker, lease, &mut actions);
+            }
             Event::Tick => self.stirred |= self.look_again.is_some_and(|time| time <= now),
             Event::Stop => self.stop(now, &mut actions),
         }

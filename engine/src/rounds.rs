@@ -226,11 +226,10 @@ impl Engine {
         self.stirred = true;
         let leases: Vec<LeaseId> = self.rounds.current.out.keys().copied().collect();
         for lease in leases {
-            let Some(attempt) = self.leases.get_mut(lease) else { continue };
-            let worker = attempt.worker;
-            if let Some(pending) = attempt.waiting.take() {
-                self.snapshot(now, worker, lease, &pending, actions);
-            }
+            let Some(worker) = self.leases.get(lease).map(|attempt| attempt.worker) else {
+                continue;
+            };
+            self.answer_waiting(now, worker, actions);
             self.start_clock(now, worker);
         }
     }

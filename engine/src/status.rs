@@ -24,7 +24,7 @@ pub struct EpochSummary {
     pub expired: u64,
     /// Leases given back, or lost with their worker.
     pub released: u64,
-    /// Deltas that came after their unit was merged.
+    /// Leases that another one of the same unit has made needless.
     pub duplicate: u64,
     /// Samples never merged, by the reason of the last refusal.
     #[serde(serialize_with = "by_name")]

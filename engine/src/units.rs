@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use protocol::limits::SEGMENTS_MAX;
 use protocol::{LeaseId, Reason, Segment, order};
 
 use crate::config::Config;
@@ -59,7 +60,7 @@ impl Epoch {
         Self { index, shelves, free: config.epoch_samples(), summary: EpochSummary::default() }
     }
 
-    /// Takes up to `samples` free rows.
+    /// Takes up to `samples` free rows; fewer when they would make more segments than a lease holds.
     ///
     /// A worker goes on in the shards that it had, then begins one that nobody has begun, then
     /// helps with the one of which most is left: so a unit spans few shards, few are fetched twice,
@@ -67,7 +68,7 @@ impl Epoch {
     fn take(&mut self, samples: u64, had: &BTreeSet<u32>) -> Vec<Segment> {
         let mut need = samples.min(self.free);
         let mut segments: Vec<Segment> = Vec::new();
-        while need > 0 {
+        while need > 0 && segments.len() < SEGMENTS_MAX {
             let place = self.pick(had);
             let shelf = &mut self.shelves[place];
             shelf.begun = true;
@@ -209,12 +210,12 @@ impl Units {
     }
 
     /// A unit is given up.
-    pub(crate) fn drop_unit(&mut self, number: u64, reason: Reason) {
-        if let Some(unit) = self.forget(number)
-            && let Some(summary) = self.summary(unit.epoch)
-        {
+    pub(crate) fn drop_unit(&mut self, number: u64, reason: Reason) -> Option<Unit> {
+        let unit = self.forget(number)?;
+        if let Some(summary) = self.summary(unit.epoch) {
             *summary.dropped.entry(reason).or_default() += unit.samples;
         }
+        Some(unit)
     }
 
     /// Nobody has anything of a unit: its rows are cut anew, in the size that suits who comes.

@@ -183,7 +183,12 @@ fn a_csv_classification_needs_only_a_job_and_data() {
     let (header, rows) = cells(&predicted);
     let classes = ["setosa", "versicolor", "virginica"];
     assert_eq!(header[..2], ["class", "index"]);
-    assert!(header[2..].iter().zip(classes).all(|(cell, class)| *cell == format!("probability_{class}")));
+    assert!(
+        header[2..]
+            .iter()
+            .zip(classes)
+            .all(|(cell, class)| *cell == format!("probability_{class}"))
+    );
     let text = fs::read_to_string(&data).unwrap();
     let (_, flowers) = cells(&text);
     assert_eq!((rows.len(), flowers.len()), (150, 150));

@@ -51,7 +51,7 @@ pub fn fleet(job: &Job, train: &Dataset) -> Fleet {
         epochs: job.training.epochs,
         seed: job.seed,
         learning_rate: plan.learning_rate(),
-        schedule: job.training.schedule.clone(),
+        schedule: job.training.schedule,
         inner_momentum: plan.carries_momentum(),
         workers_min: 1,
     };

@@ -245,7 +245,7 @@ impl World {
 
     fn carry_out(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send(bytes) => {
+            Output::Send(bytes) | Output::Upload(bytes) => {
                 self.schedule(self.now + LATENCY, Occurrence::ToCoordinator(node, bytes));
             }
             Output::Fetch(digest) => {

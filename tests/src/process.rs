@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Longest wait for anything: many times what a busy machine needs.
-pub const TIMEOUT: Duration = Duration::from_secs(120);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How both programs are built, with the features that the tests are built with.
 const BUILD: &str = "cargo build --release --workspace --all-targets";
@@ -51,7 +52,8 @@ pub struct Call {
 impl Call {
     fn new(program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(built(program));
-        command.args(arguments).stdin(Stdio::null());
+        // A group of its own, as a shell gives each of its commands.
+        command.args(arguments).stdin(Stdio::null()).process_group(0);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HERD_") {
                 command.env_remove(name);
@@ -93,7 +95,8 @@ impl Call {
             self.command.stdin(Stdio::piped());
         }
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        let mut child =
+            self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.what));
         let (lines, said) = channel();
         collect(child.stdout.take().expect("it is piped"), Stream::Output, lines.clone());
         collect(child.stderr.take().expect("it is piped"), Stream::Error, lines);
@@ -217,18 +220,18 @@ impl Running {
         }
     }
 
-    /// Sends a signal, such as `INT`.
+    /// Interrupts it as Ctrl-C in a terminal does: together with the processes that it started.
     ///
     /// # Panics
-    /// When it cannot be sent.
-    pub fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+    /// When the signal cannot be sent.
+    pub fn interrupt(&self) {
+        send("INT", &format!("-{}", self.child.id()));
     }
 
     /// Kills it, with no chance to say goodbye.
     ///
     /// # Panics
-    /// When it has ended already.
+    /// When the system refuses.
     pub fn kill(&mut self) {
         self.child.kill().expect("a running process can be killed");
     }
@@ -290,8 +293,16 @@ impl Invitation {
     /// A worker on the processor's cores, with a name, that follows this invitation once.
     #[must_use]
     pub fn worker(&self, name: &str) -> Call {
-        let arguments =
-            [self.address.as_str(), "--token", &self.token, "--once", "--device", "cpu", "--name", name];
+        let arguments = [
+            self.address.as_str(),
+            "--token",
+            &self.token,
+            "--once",
+            "--device",
+            "cpu",
+            "--name",
+            name,
+        ];
         worker(&arguments)
     }
 }
@@ -345,14 +356,18 @@ impl Finished {
     }
 }
 
-/// Sends a signal to a process.
+/// Sends a signal, such as `KILL`, to a process.
 ///
 /// # Panics
 /// When it cannot be sent.
 pub fn signal(process: u32, name: &str) {
+    send(name, &process.to_string());
+}
+
+fn send(signal: &str, target: &str) {
     // The shell has `kill` built in: no program need be installed.
-    let sent = Command::new("sh").arg("-c").arg(format!("kill -s {name} {process}")).status();
-    assert!(sent.is_ok_and(|status| status.success()), "{name} cannot be sent to {process}");
+    let sent = Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- {target}")).status();
+    assert!(sent.is_ok_and(|status| status.success()), "{signal} cannot be sent to {target}");
 }
 
 /// The processes that `parent` has started and that have not ended.

@@ -63,8 +63,10 @@ pub enum Input {
 /// What the shell has to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a binary message.
+    /// Send a binary message, before any part of an upload that is still to be sent.
     Send(Bytes),
+    /// Send a part of an upload, after the parts before it.
+    Upload(Bytes),
     /// Fetch a shard from the coordinator.
     Fetch(Digest),
     /// Build the model for a run.

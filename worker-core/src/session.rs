@@ -10,6 +10,7 @@ use protocol::{Assignment, Digest, Lease, LeaseId, Report, ToCoordinator, frame}
 
 use crate::event::{Output, Stop};
 use crate::pending::PendingDeltas;
+use crate::samples::Rows;
 
 /// Own deltas that may be on their way before training waits for the coordinator.
 const PUSHES_MAX: usize = 4;
@@ -39,6 +40,8 @@ pub(crate) struct Next {
     pub(crate) lease: Lease,
     pub(crate) pulled: Option<Duration>,
     pub(crate) parameters: Option<Vec<f32>>,
+    /// Its rows, once its shards are there.
+    pub(crate) rows: Option<Rows>,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Session {
             return Err(Stop::Broken(format!("{} was not asked for or does not fit", lease.id)));
         }
         self.lease_requested = false;
-        self.next = Some(Next { lease, pulled: None, parameters: None });
+        self.next = Some(Next { lease, pulled: None, parameters: None, rows: None });
         Ok(())
     }
 
@@ -93,7 +96,10 @@ impl Session {
             } else {
                 ToCoordinator::Chunk { transfer, offset }
             };
-            send_with(emit, &message, piece);
+            match frame::encode(&message, piece) {
+                Ok(bytes) => emit(Output::Upload(bytes)),
+                Err(error) => return Err(Stop::Unable(error.to_string())),
+            }
         }
         Ok(())
     }
@@ -104,11 +110,7 @@ pub(crate) fn broken(error: impl std::fmt::Display) -> Stop {
 }
 
 pub(crate) fn send(emit: Emit<'_>, message: &ToCoordinator) {
-    send_with(emit, message, &[]);
-}
-
-pub(crate) fn send_with(emit: Emit<'_>, message: &ToCoordinator, payload: &[u8]) {
-    match frame::encode(message, payload) {
+    match frame::encode(message, &[]) {
         Ok(bytes) => emit(Output::Send(bytes)),
         Err(error) => emit(Output::Stop(Stop::Unable(error.to_string()))),
     }

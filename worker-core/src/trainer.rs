@@ -95,12 +95,18 @@ impl LeaseTrainer {
             progress(index as u64 + 1).await;
         }
         let loss_sum = self.trainer.take_loss().await?;
+        // A loss that is not finite cannot travel; the largest number shows what happened.
+        let loss_sum = if loss_sum.is_finite() { loss_sum } else { f64::MAX };
         let mut delta = self.trainer.flat().await?;
         for (tensor, range) in self.table.ranges() {
             if !tensor.is_buffer() {
                 let (after, before) = (&mut delta[range.clone()], &before[range]);
                 after.iter_mut().zip(before).for_each(|(after, before)| *after -= before);
             }
+        }
+        if delta.iter().any(|value| !value.is_finite()) {
+            // Moments that are not finite would spoil every later lease.
+            self.trainer.reset_optimizer();
         }
         let report =
             Report { steps: lease.steps(), samples: lease.samples(), loss_sum, busy_us: 0 };

@@ -18,7 +18,7 @@ use protocol::chunk::{self, Assembly};
 use protocol::message::bounded_text;
 use protocol::shard::Shard;
 use protocol::{
-    Assignment, Digest, Hello, LeaseId, Outcome, Reason, ToCoordinator, ToWorker, frame,
+    Assignment, Digest, Hello, Lease, LeaseId, Outcome, Reason, ToCoordinator, ToWorker, frame,
 };
 
 use crate::event::{Input, Output, Profile, Stop};
@@ -31,6 +31,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a pull is thought to take before one was measured.
 const PULL_TIME_FIRST: Duration = Duration::from_millis(10);
+
+/// Timers go off late, by about this much.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// A pull is sent this many measured pull times ahead, since both times vary.
 const PULL_LEAD: f64 = 1.5;
@@ -118,6 +121,17 @@ impl Worker {
         match done.and_then(|()| self.advance(now, emit)) {
             Ok(()) => {}
             Err(stop) => {
+                match &stop {
+                    Stop::Unable(reason) if self.session.is_some() => {
+                        send(emit, &ToCoordinator::Bye { reason: bounded_text(reason) });
+                    }
+                    // The next run starts with a fresh model and optimizer, even if it looks alike.
+                    Stop::Ended(_) => {
+                        self.prepared = None;
+                        self.ready = false;
+                    }
+                    _ => {}
+                }
                 self.close();
                 emit(Output::Stop(stop));
             }
@@ -301,7 +315,7 @@ impl Worker {
         let payload = if finite {
             session.pending.push(lease, delta);
             // The next lease starts before this delta is encoded: training must not wait for it.
-            self.start(now, emit)?;
+            self.start(now, emit);
             let Some(session) = &self.session else { return Ok(()) };
             let delta = session.pending.get(lease).unwrap_or_default();
             assignment.upload.encode(&assignment.table, delta)
@@ -320,7 +334,7 @@ impl Worker {
         if !self.ready {
             return Ok(());
         }
-        self.start(now, emit)?;
+        self.start(now, emit);
         let pull_due = self.pull_at().is_none_or(|at| at <= now);
         let training = self.training.as_ref().map(|training| training.lease);
         let Some(session) = &mut self.session else { return Ok(()) };
@@ -333,11 +347,12 @@ impl Worker {
             }
             return Ok(());
         };
-        for segment in &next.lease.segments {
-            let digest = assignment.shards[segment.shard as usize].digest;
-            if !self.shards.contains_key(&digest) && session.fetching.insert(digest) {
-                emit(Output::Fetch(digest));
-            }
+        if next.rows.is_none() {
+            next.rows = resolve(&next.lease, &assignment, &self.shards, |digest| {
+                if session.fetching.insert(digest) {
+                    emit(Output::Fetch(digest));
+                }
+            })?;
         }
         if next.pulled.is_none() && pull_due && may_pull && session.fetching.is_empty() {
             next.pulled = Some(now);
@@ -356,31 +371,24 @@ impl Worker {
         // Before the first step of the first lease nothing is known: look again at that step.
         let Some(per_step) = self.seconds_per_step else { return Some(Duration::MAX) };
         let end = at + Duration::from_secs_f64(remaining * per_step);
-        Some(end.saturating_sub(self.pull_time.mul_f64(PULL_LEAD)))
+        Some(end.saturating_sub(self.pull_time.mul_f64(PULL_LEAD) + TIMER_SLACK))
     }
 
     /// Starts the next lease when the trainer is free and everything is there.
-    fn start(&mut self, now: Duration, emit: Emit<'_>) -> Result<(), Stop> {
+    fn start(&mut self, now: Duration, emit: Emit<'_>) {
         if self.training.is_some() || !self.ready {
-            return Ok(());
+            return;
         }
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let Some(next) = session.next.take_if(|next| next.parameters.is_some()) else {
-            return Ok(());
-        };
-        let (Next { lease, parameters: Some(mut parameters), .. }, Some(assignment)) =
-            (next, session.assignment.clone())
+        let Some(session) = &mut self.session else { return };
+        let there = |next: &mut Next| next.parameters.is_some() && next.rows.is_some();
+        let Some(next) = session.next.take_if(there) else { return };
+        let (
+            Next { lease, parameters: Some(mut parameters), rows: Some(rows), .. },
+            Some(assignment),
+        ) = (next, session.assignment.clone())
         else {
-            return Ok(());
+            return;
         };
-        let shards = lease
-            .segments
-            .iter()
-            .map(|segment| &assignment.shards[segment.shard as usize].digest)
-            .map(|digest| self.shards.get(digest).cloned())
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Stop::Broken("a shard of the lease is missing".to_owned()))?;
-        let rows = Rows::new(&lease, assignment.seed, shards).map_err(broken)?;
         session.pending.add_to(&assignment.table, &mut parameters);
         let cancelled = Arc::new(AtomicBool::new(false));
         self.training = Some(Training {
@@ -392,6 +400,26 @@ impl Worker {
             progress_sent: now,
         });
         emit(Output::Train(Box::new(Job { lease, parameters, rows, cancelled })));
-        Ok(())
     }
+}
+
+/// The rows of a lease, or `None` while shards are missing, which `fetch` is told of.
+fn resolve(
+    lease: &Lease,
+    assignment: &Assignment,
+    shards: &HashMap<Digest, Arc<Shard>>,
+    mut fetch: impl FnMut(Digest),
+) -> Result<Option<Rows>, Stop> {
+    let mut present = Vec::with_capacity(lease.segments.len());
+    for segment in &lease.segments {
+        let digest = assignment.shards[segment.shard as usize].digest;
+        match shards.get(&digest) {
+            Some(shard) => present.push(shard.clone()),
+            None => fetch(digest),
+        }
+    }
+    if present.len() < lease.segments.len() {
+        return Ok(None);
+    }
+    Rows::new(lease, assignment.seed, present).map(Some).map_err(broken)
 }

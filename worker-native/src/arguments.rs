@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
     version,
     after_help = "Example:\n  herd-worker ws://192.168.1.20:7700 --token TOKEN\n\n\
         Exit codes: 0 the run ended (with --once) or the parent is gone, 2 wrong usage or refused \
-        by the coordinator, 4 the connection failed, 70 a bug"
+        by the coordinator, 4 the coordinator was lost (with --once), 70 a bug"
 )]
 pub struct Arguments {
     /// The coordinator's address, as `herd train` prints it

@@ -1,8 +1,10 @@
 //! One connection to a coordinator: its WebSocket, and HTTP for shards.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, Uri, header};
+use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use protocol::{Digest, SUBPROTOCOL, limits};
@@ -10,9 +12,13 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{
     self,
     client::IntoClientRequest,
+    error::ProtocolError,
     protocol::{WebSocketConfig, frame::coding::CloseCode},
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Time for one shard, which is at most 1 MiB.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An open WebSocket.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -76,6 +82,9 @@ impl Address {
         match connecting.await {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::Error::Http(response)) => Err(self.refusal(&response)),
+            Err(error @ tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
+                Err(unreachable(&error))
+            }
             Err(tungstenite::Error::Protocol(error)) => Err(ConnectError::Refused(format!(
                 "ws://{} is no Herd coordinator of this version ({SUBPROTOCOL}): {error}",
                 self.authority
@@ -89,8 +98,11 @@ impl Address {
         let text = String::from_utf8_lossy(&body[..body.len().min(limits::TEXT_BYTES_MAX)]);
         let text = text.trim();
         let authority = &self.authority;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return ConnectError::Unreachable(format!("ws://{authority} answers {status}"));
+        }
         if text.is_empty() {
-            let status = response.status();
             ConnectError::Refused(format!("ws://{authority} is no Herd coordinator ({status})"))
         } else {
             ConnectError::Refused(format!("ws://{authority} refused: {text}"))
@@ -122,12 +134,16 @@ impl Shards {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .body(Empty::new())
             .map_err(|error| error.to_string())?;
-        let response = self.client.request(request).await.map_err(|error| error.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("the coordinator answered {}", response.status()));
-        }
-        let body = Limited::new(response.into_body(), limits::SHARD_BYTES_MAX);
-        Ok(body.collect().await.map_err(|error| error.to_string())?.to_bytes())
+        let answer = async {
+            let response = self.client.request(request).await.map_err(|error| error.to_string())?;
+            if !response.status().is_success() {
+                return Err(format!("the coordinator answered {}", response.status()));
+            }
+            let body = Limited::new(response.into_body(), limits::SHARD_BYTES_MAX);
+            Ok(body.collect().await.map_err(|error| error.to_string())?.to_bytes())
+        };
+        let answered = tokio::time::timeout(FETCH_TIMEOUT, answer).await;
+        answered.unwrap_or_else(|_| Err("the coordinator does not send it".to_owned()))
     }
 }
 

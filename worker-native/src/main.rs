@@ -14,16 +14,23 @@ fn main() -> ExitCode {
         // Colours would be noise in a file, or in the lines of a coordinator that passes them on.
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match worker_native::run(&worker_native::Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = worker_native::Arguments::parse();
+    match worker_native::run(&arguments) {
+        Ok(reason) => {
+            // A coordinator's own workers end with it, and it says so itself.
+            if !arguments.end_with_stdin {
+                say(&reason);
+            }
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
-            complain(&failure);
+            say(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
 #[allow(clippy::print_stderr, reason = "this is the command line")]
-fn complain(failure: &worker_native::process::Failure) {
-    eprintln!("herd-worker: {failure}");
+fn say(line: &dyn std::fmt::Display) {
+    eprintln!("herd-worker: {line}");
 }

@@ -13,6 +13,9 @@ use crate::device::{self, Processor};
 use crate::session::{Session, SessionEnd};
 use crate::training::{self, Training};
 
+/// How long a worker of one run looks for a coordinator that it has lost.
+const LOST_TIME_MAX: Duration = Duration::from_secs(300);
+
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,6 +28,9 @@ pub enum Failure {
     /// The coordinator does not let this worker in.
     #[error("{0}")]
     Refused(String),
+    /// The coordinator is gone for good.
+    #[error("{0}")]
+    Lost(String),
     /// The system fails this process.
     #[error("{0}")]
     System(String),
@@ -36,16 +42,17 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Refused(_) => 2,
+            Self::Lost(_) => 4,
             Self::System(_) => 70,
         }
     }
 }
 
-/// Runs the worker until its run ends, it is refused, or its parent is gone.
+/// Runs the worker until its run ends, it is refused, or its parent is gone; says which.
 ///
 /// # Errors
 /// When the process ends without having done its work.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments) -> Result<String, Failure> {
     let address = Address::parse(&arguments.address).map_err(Failure::Usage)?;
     let processors =
         device::candidates(arguments.device).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -59,8 +66,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(async {
         tokio::select! {
             ended = sessions(arguments, &address, &processors, training) => ended,
-            () = parent => Ok(()),
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = parent => Ok("standard input ended".to_owned()),
+            _ = tokio::signal::ctrl_c() => Ok("stopped by Ctrl-C".to_owned()),
         }
     })
 }
@@ -86,7 +93,7 @@ async fn sessions(
     address: &Address,
     processors: &[Processor],
     mut training: Training,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let identity = new_identity()?;
     let mut processor = &processors[0];
     let mut worker = Worker::new(profile(arguments, identity, processor));
@@ -94,6 +101,7 @@ async fn sessions(
     let mut backoff = Backoff::new(seed);
     let shards = Shards::new(address.clone(), arguments.token.clone());
     let started = Instant::now();
+    let mut connected: Option<Instant> = None;
     loop {
         let end = match tokio::time::timeout(CONNECT_TIMEOUT, address.connect()).await {
             Err(_) => Stop::Broken("the coordinator does not answer".to_owned()),
@@ -108,7 +116,9 @@ async fn sessions(
                     backoff: &mut backoff,
                     started,
                 };
-                match session.run(socket, processor, processors).await {
+                let end = session.run(socket, processor, processors).await;
+                connected = Some(Instant::now());
+                match end {
                     SessionEnd::Stopped(stop) => stop,
                     SessionEnd::Rename(index) => {
                         processor = &processors[index];
@@ -121,9 +131,11 @@ async fn sessions(
         match end {
             Stop::Refused { reason, retry: false } => return Err(Failure::Refused(reason)),
             Stop::Unable(reason) => return Err(Failure::Refused(reason)),
-            Stop::Ended(reason) if arguments.once => {
-                tracing::info!("{reason}");
-                return Ok(());
+            Stop::Ended(reason) if arguments.once => return Ok(reason),
+            Stop::Broken(reason)
+                if arguments.once && connected.is_some_and(|at| at.elapsed() > LOST_TIME_MAX) =>
+            {
+                return Err(Failure::Lost(reason));
             }
             Stop::Ended(reason) | Stop::Broken(reason) | Stop::Refused { reason, .. } => {
                 let delay = backoff.next_delay();

@@ -15,6 +15,15 @@ use crate::connection::{Shards, Socket, close_reason};
 use crate::device::Processor;
 use crate::training::{Event, Training, Work};
 
+/// A coordinator that says nothing for so long is gone: it pings three times as often.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// Shards that are fetched at a time.
+const FETCHES_MAX: usize = 4;
+
+/// Time for the last words of a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Longest sleep without a reason to wake: the timer is set again after each event anyway.
 const IDLE_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -51,12 +60,16 @@ impl Session<'_> {
         processors: &[Processor],
     ) -> SessionEnd {
         let (sink, mut stream) = socket.split();
-        let mut writer = Writer { sink, queue: VecDeque::new(), flushed: true };
+        let mut writer =
+            Writer { sink, queue: VecDeque::new(), uploads: VecDeque::new(), flushed: true };
         let mut fetches = FuturesUnordered::new();
+        let mut heard = Instant::now();
         let mut wanted = Vec::new();
         let mut stop = self.feed(Input::Connected, &mut writer, &mut wanted);
         while stop.is_none() {
-            for digest in wanted.drain(..) {
+            while fetches.len() < FETCHES_MAX
+                && let Some(digest) = wanted.pop()
+            {
                 let shards = self.shards.clone();
                 fetches.push(async move { (digest, shards.fetch(digest).await) }.boxed());
             }
@@ -75,11 +88,12 @@ impl Session<'_> {
                     None => Err(Stop::Unable("the training thread ended".to_owned())),
                 },
                 message = stream.next() => match received(message) {
-                    Ok(Some(bytes)) => {
+                    Ok(bytes) => {
+                        heard = Instant::now();
+                        let Some(bytes) = bytes else { continue };
                         self.backoff.reset();
                         Ok(Input::Frame(bytes))
                     }
-                    Ok(None) => continue,
                     Err(stop) => Err(stop),
                 },
                 sent = writer.write(), if writer.has_work() => match sent {
@@ -90,6 +104,10 @@ impl Session<'_> {
                     Ok(Input::Shard { digest, bytes })
                 }
                 () = tokio::time::sleep(sleep) => Ok(Input::Timer),
+                () = tokio::time::sleep_until((heard + SILENCE_MAX).into()) => {
+                    let silence = SILENCE_MAX.as_secs();
+                    Err(Stop::Broken(format!("nothing came from the coordinator for {silence} s")))
+                }
             };
             stop = match input {
                 Ok(input) => self.feed(input, &mut writer, &mut wanted),
@@ -111,6 +129,7 @@ impl Session<'_> {
         let work = &self.training.work;
         self.worker.handle(self.started.elapsed(), input, &mut |output| match output {
             Output::Send(bytes) => writer.queue.push_back(bytes),
+            Output::Upload(bytes) => writer.uploads.push_back(bytes),
             Output::Fetch(digest) => wanted.push(digest),
             // A send fails when the training thread is gone, which its events then tell.
             Output::Prepare(assignment) => drop(work.send(Work::Prepare(assignment))),
@@ -137,18 +156,20 @@ fn received(message: Option<Result<Message, tungstenite::Error>>) -> Result<Opti
 struct Writer {
     sink: SplitSink<Socket, Message>,
     queue: VecDeque<Bytes>,
+    /// Parts of deltas, which let all other messages pass.
+    uploads: VecDeque<Bytes>,
     flushed: bool,
 }
 
 impl Writer {
     fn has_work(&self) -> bool {
-        !self.queue.is_empty() || !self.flushed
+        !self.queue.is_empty() || !self.uploads.is_empty() || !self.flushed
     }
 
     async fn write(&mut self) -> Result<(), tungstenite::Error> {
-        while !self.queue.is_empty() {
+        while !self.queue.is_empty() || !self.uploads.is_empty() {
             poll_fn(|context| self.sink.poll_ready_unpin(context)).await?;
-            if let Some(bytes) = self.queue.pop_front() {
+            if let Some(bytes) = self.queue.pop_front().or_else(|| self.uploads.pop_front()) {
                 self.flushed = false;
                 self.sink.start_send_unpin(Message::Binary(bytes))?;
             }
@@ -158,8 +179,13 @@ impl Writer {
         Ok(())
     }
 
+    /// Says what is left to say and closes. The other end may be gone already, which is as good.
     async fn close(&mut self) {
-        // The other end may be gone already, which is as good.
-        let _ = self.sink.close().await;
+        self.uploads.clear();
+        let closing = async {
+            self.write().await?;
+            self.sink.close().await
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }

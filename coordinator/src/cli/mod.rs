@@ -65,6 +65,7 @@ pub enum Command {
 
 /// `herd train`. Values are text here; they are checked together with the other layers.
 #[derive(Debug, Default, Args)]
+#[command(allow_negative_numbers = true)] // A negative value gets the answer of its key.
 #[command(after_help = format!("{TRAIN_EXAMPLES}\nPresets (--set preset=NAME): {}.\n\n{EXIT_CODES}", preset::names().join(", ")))]
 pub struct TrainArgs {
     /// Job file; without it the default job

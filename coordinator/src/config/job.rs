@@ -89,12 +89,20 @@ pub struct TrainingSection {
 pub struct FleetSection {
     /// Local worker processes to start.
     pub workers: u32,
-    /// Workers that must be there before training starts.
+    /// Workers that must be there before training starts; 0 = as many as local ones.
     pub min_workers: u32,
     /// Where local workers compute.
     pub device: Device,
     /// `HOST:PORT` to listen on; port 0 = any free one.
     pub listen: String,
+}
+
+impl FleetSection {
+    /// Workers that must be there before training starts, at least one.
+    #[must_use]
+    pub fn workers_at_start(&self) -> u32 {
+        if self.min_workers > 0 { self.min_workers } else { self.workers.max(1) }
+    }
 }
 
 /// Where a worker computes.
@@ -224,7 +232,7 @@ fn fleet(reader: &Reader<'_>) -> Result<FleetSection, ConfigError> {
     }
     Ok(FleetSection {
         workers: reader.count("fleet.workers", 0..=WORKERS_MAX)?,
-        min_workers: reader.count("fleet.min_workers", 1..=WORKERS_MAX)?,
+        min_workers: reader.count("fleet.min_workers", 0..=WORKERS_MAX)?,
         device: reader.typed("fleet.device")?,
         listen,
     })

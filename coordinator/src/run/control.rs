@@ -6,19 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::{Action, Engine, Event, Status, Timestamp, WorkerKey};
-use protocol::{Hello, Identity, LeaseId, Outcome, Report, RunId, ToCoordinator, ToWorker};
+use protocol::message::bounded_text;
+use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, RunId, ToCoordinator, ToWorker};
 use tokio::sync::mpsc;
 
 use super::evaluation::EpochRecord;
-use super::tally::Tally;
+use super::grants::Grants;
+use super::tally::{Tally, printable};
 use super::{ControlEvent, DataCommand, Outgoing};
 
-/// Uploads that may be under way together, in encoded models: so memory does not grow with the
-/// number of workers.
-const GRANTED_MODELS_MAX: usize = 4;
-
-/// Small models may have more uploads under way than [`GRANTED_MODELS_MAX`], up to these bytes.
-const GRANTED_BYTES_MIN: usize = 64 << 20;
+/// How long a run without any worker waits for those from elsewhere to come back.
+const RETURN_TIME: Duration = Duration::from_secs(30);
 
 /// Least time between two looks at the run for people.
 const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
@@ -60,12 +58,16 @@ pub struct Control {
     received: HashMap<LeaseId, (WorkerKey, Bytes)>,
     /// Deltas with the data plane, with whose they are and their samples.
     held: HashMap<LeaseId, (WorkerKey, u64)>,
-    /// Epoch and samples of the leases that are out.
-    leased: HashMap<LeaseId, (u32, u64)>,
+    /// The leases that are out.
+    leased: HashMap<LeaseId, Leased>,
     grants: Grants,
     evaluations_due: u32,
+    /// Local worker processes at the start.
+    local_workers: usize,
     /// Local worker processes that still run; none before the first one ended.
     processes: Option<usize>,
+    /// When a run without any worker is given up.
+    deserted_at: Option<Instant>,
     /// How the last local worker failed.
     last_failure: Option<String>,
     /// Events that wait while actions are carried out.
@@ -81,25 +83,25 @@ struct Session {
     ready: bool,
 }
 
-/// Uploads under way and those that wait. Every upload counts as one model.
-#[derive(Default)]
-struct Grants {
-    limit: usize,
-    out: HashMap<LeaseId, WorkerKey>,
-    waiting: VecDeque<(WorkerKey, LeaseId)>,
+/// What is known of a lease that is out.
+struct Leased {
+    worker: WorkerKey,
+    epoch: u32,
+    samples: u64,
 }
 
 impl Control {
-    /// A control task for a run. `model_bytes` is the encoded size of a delta.
+    /// A control task for a run. `model_bytes` is the encoded size of a delta, `local_workers` the
+    /// number of worker processes that the coordinator starts itself.
     #[must_use]
     pub fn new(
         engine: Engine,
         run: RunId,
         data: std_mpsc::Sender<DataCommand>,
         model_bytes: u64,
+        local_workers: usize,
         display: Box<dyn Display>,
     ) -> Self {
-        let limit = GRANTED_MODELS_MAX.max(GRANTED_BYTES_MIN / model_bytes.max(1) as usize);
         let now = Instant::now();
         Self {
             engine,
@@ -113,9 +115,11 @@ impl Control {
             received: HashMap::new(),
             held: HashMap::new(),
             leased: HashMap::new(),
-            grants: Grants { limit, ..Grants::default() },
+            grants: Grants::new(model_bytes),
             evaluations_due: 0,
+            local_workers,
             processes: None,
+            deserted_at: None,
             last_failure: None,
             untold: VecDeque::new(),
             telling: false,
@@ -129,29 +133,22 @@ impl Control {
         mut self,
         mut events: mpsc::Receiver<ControlEvent>,
     ) -> (Ending, Tally, Status) {
+        // A run that waits for its first worker has no event that would show it.
+        self.display.status(&self.engine.status(), &self.tally);
         while !self.finished || self.evaluations_due > 0 {
-            let wake = self
-                .engine
-                .wake_at()
-                .map(|at| Duration::from_micros(at.0).saturating_sub(self.started.elapsed()));
-            let timer = async {
-                match wake {
-                    Some(wait) => tokio::time::sleep(wait).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let wake = self.engine.wake_at().map(|at| self.started + Duration::from_micros(at.0));
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                () = timer => self.tell(Event::Tick),
+                () = sleep_until(wake) => self.tell(Event::Tick),
+                () = sleep_until(self.deserted_at) => self.check_deserted(),
             }
             self.show();
         }
         let status = self.engine.status();
-        self.dismiss();
         (self.ending.unwrap_or(Ending::Complete), self.tally, status)
     }
 
@@ -186,6 +183,8 @@ impl Control {
                 self.delta(worker, lease, &report, payload);
             }
             ControlEvent::Screened { lease, finite, length_ok, norm } => {
+                // Only now: until it was decoded, the upload held memory.
+                self.release(lease);
                 self.tell(Event::DeltaScreened { lease, finite, length_ok, norm });
             }
             ControlEvent::Merged(version) => self.tell(Event::Merged { version }),
@@ -205,12 +204,14 @@ impl Control {
     fn joined(&mut self, worker: WorkerKey, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
         let identity = (hello.identity, hello.slot);
         let older = self.sessions.iter().find(|(_, session)| session.identity == identity);
-        if let Some(older) = older.map(|(key, _)| *key) {
+        let older = older.map(|(key, _)| *key);
+        self.tally.joined(worker, hello);
+        self.sessions.insert(worker, Session { identity, outgoing, ready: false });
+        self.deserted_at = None;
+        if let Some(older) = older {
             // Dropping its queue ends the older session.
             self.left(older, "the same worker opened another session");
         }
-        self.tally.joined(worker, hello);
-        self.sessions.insert(worker, Session { identity, outgoing, ready: false });
         if self.finished {
             self.send(worker, self.ended());
         }
@@ -218,10 +219,12 @@ impl Control {
 
     fn left(&mut self, worker: WorkerKey, reason: &str) {
         let Some(session) = self.sessions.remove(&worker) else { return };
-        if !self.finished {
+        if session.ready && !self.finished {
+            let reason = printable(reason);
             self.display.say(&format!("{} left: {reason}", self.tally.name(worker)));
         }
         self.grants.forget(worker);
+        self.leased.retain(|_, leased| leased.worker != worker);
         if session.ready {
             self.tell(Event::WorkerLeft { worker });
         }
@@ -250,8 +253,14 @@ impl Control {
                 self.tell(Event::Progress { worker, lease, steps });
             }
             ToCoordinator::Offer { lease, .. } => {
-                self.grants.waiting.push_back((worker, lease));
-                self.grant();
+                if self.leased.get(&lease).is_some_and(|leased| leased.worker == worker) {
+                    self.grants.offer(worker, lease);
+                    self.grant();
+                } else {
+                    let outcome = Outcome::Rejected(Reason::UnknownLease);
+                    self.tally.rejected(worker, Reason::UnknownLease);
+                    self.send(worker, ToWorker::Ack { lease, outcome });
+                }
             }
             ToCoordinator::Release { lease, reason } => {
                 tracing::debug!("{} releases {lease}: {reason}", self.tally.name(worker));
@@ -266,14 +275,12 @@ impl Control {
     }
 
     fn delta(&mut self, worker: WorkerKey, lease: LeaseId, report: &Report, payload: Bytes) {
-        self.grants.out.remove(&lease);
-        self.grant();
         // The same delta again: the first one is under way, and its answer will come.
         if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
             return;
         }
-        if let Some((epoch, samples)) = self.leased.get(&lease) {
-            self.tally.reported(worker, *epoch, *samples, report);
+        if let Some(leased) = self.leased.get(&lease).filter(|leased| leased.worker == worker) {
+            self.tally.reported(worker, leased.epoch, leased.samples, report);
         }
         self.received.insert(lease, (worker, payload));
         self.tell(Event::DeltaReceived { worker, lease });
@@ -286,19 +293,28 @@ impl Control {
         self.processes = Some(left);
         if let Some(failure) = failure {
             self.display.say(&format!("local worker {name} ended: {failure}"));
-            // Before the first lease the run waits for all of them: it would wait for ever.
-            if !self.tally.has_leased() {
-                let reason = format!("local worker {name} ended before training began: {failure}");
-                self.stop(Ending::Deserted(reason));
-            }
             self.last_failure = Some(failure);
+        }
+        // Before the first lease the run may wait for this very worker: it would wait for ever.
+        if !self.tally.has_leased() {
+            let how = self.last_failure.as_deref().unwrap_or("by itself");
+            let reason = format!("local worker {name} ended before training began: {how}");
+            self.stop(Ending::Deserted(reason));
         }
         self.check_deserted();
     }
 
-    /// A run whose own workers all ended goes on only while others are there.
+    /// A run whose own workers all ended goes on only while others are there. Workers from
+    /// elsewhere get some time to come back.
     fn check_deserted(&mut self) {
-        if self.processes == Some(0) && self.sessions.is_empty() && !self.finished {
+        if self.processes != Some(0) || !self.sessions.is_empty() || self.finished {
+            return;
+        }
+        let others = self.tally.joined_count() > self.local_workers;
+        let due = *self.deserted_at.get_or_insert_with(|| {
+            Instant::now() + if others { RETURN_TIME } else { Duration::ZERO }
+        });
+        if due <= Instant::now() {
             let last = self.last_failure.as_deref().unwrap_or("they ended by themselves");
             let reason = format!("no worker is left to train; the last one ended: {last}");
             self.stop(Ending::Deserted(reason));
@@ -323,7 +339,8 @@ impl Control {
         match action {
             Action::Lease { worker, lease } => {
                 self.tally.leased(worker, Instant::now());
-                self.leased.insert(lease.id, (lease.epoch, lease.samples()));
+                let leased = Leased { worker, epoch: lease.epoch, samples: lease.samples() };
+                self.leased.insert(lease.id, leased);
                 self.send(worker, ToWorker::Lease(lease));
             }
             Action::Snapshot { worker, lease, contains, .. } => {
@@ -334,7 +351,7 @@ impl Control {
             }
             Action::Screen { lease } => {
                 if let Some((worker, payload)) = self.received.remove(&lease) {
-                    let samples = self.leased.get(&lease).map_or(0, |(_, samples)| *samples);
+                    let samples = self.leased.get(&lease).map_or(0, |leased| leased.samples);
                     self.held.insert(lease, (worker, samples));
                     self.command(DataCommand::Screen { lease, payload });
                 }
@@ -357,12 +374,20 @@ impl Control {
                 self.evaluations_due += 1;
                 self.command(DataCommand::Evaluate(record));
             }
-            Action::Finished { .. } => self.finished = true,
+            Action::Finished { .. } => {
+                self.finished = true;
+                // At once: workers would train on, and evaluation needs the cores.
+                self.dismiss();
+            }
         }
     }
 
     fn acknowledge(&mut self, worker: WorkerKey, lease: LeaseId, outcome: Outcome) {
-        self.leased.remove(&lease);
+        let own = self.leased.get(&lease).is_some_and(|leased| leased.worker == worker);
+        if own {
+            self.leased.remove(&lease);
+            self.release(lease);
+        }
         self.received.remove(&lease);
         let held = self.held.remove(&lease);
         match (outcome, held) {
@@ -378,6 +403,13 @@ impl Control {
             }
         }
         self.send(worker, ToWorker::Ack { lease, outcome });
+    }
+
+    /// An upload's place is free for the next one.
+    fn release(&mut self, lease: LeaseId) {
+        if self.grants.release(lease) {
+            self.grant();
+        }
     }
 
     fn grant(&mut self) {
@@ -407,7 +439,7 @@ impl Control {
             Some(Ending::Failed) => "the coordinator failed".to_owned(),
             Some(Ending::Deserted(reason)) => reason.clone(),
         };
-        ToWorker::Ended { run: self.run, reason }
+        ToWorker::Ended { run: self.run, reason: bounded_text(&reason) }
     }
 
     /// Tells every worker that the run is over; their sessions then end.
@@ -428,20 +460,10 @@ impl Control {
     }
 }
 
-impl Grants {
-    /// The next upload that may start, if any.
-    fn start(&mut self) -> Option<(WorkerKey, LeaseId)> {
-        if self.out.len() >= self.limit {
-            return None;
-        }
-        let (worker, lease) = self.waiting.pop_front()?;
-        self.out.insert(lease, worker);
-        Some((worker, lease))
-    }
-
-    /// Forgets a worker's uploads.
-    fn forget(&mut self, worker: WorkerKey) {
-        self.waiting.retain(|(waiting, _)| *waiting != worker);
-        self.out.retain(|_, of| *of != worker);
+/// Sleeps until a moment; for ever without one.
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

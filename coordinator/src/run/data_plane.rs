@@ -11,7 +11,7 @@ use protocol::{Codec, Digest, LeaseId, TensorTable};
 use tokio::sync::mpsc;
 
 use super::evaluation::Snapshot;
-use super::{ControlEvent, DataCommand, Outgoing, Parameters};
+use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
 
 /// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
 #[derive(Debug)]
@@ -65,7 +65,9 @@ impl DataPlane {
             events,
             evaluation,
         };
+        let alarm = Alarm(state.events.clone());
         let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
+            let _alarm = alarm;
             state.run(&queue);
             state.master
         })?;
@@ -87,8 +89,11 @@ impl State {
                     self.master.apply(&order, delta.as_deref().unwrap_or_default());
                     self.spare.extend(delta);
                     self.spare.truncate(SPARE_MAX);
-                    self.encoded = None;
-                    order.version().map(ControlEvent::Merged)
+                    let version = order.version();
+                    if version.is_some() {
+                        self.encoded = None;
+                    }
+                    version.map(ControlEvent::Merged)
                 }
                 DataCommand::Snapshot { lease, contains, outgoing } => {
                     let parameters = self.parameters();
@@ -103,8 +108,9 @@ impl State {
                     None
                 }
             };
-            if event.is_some_and(|event| self.events.blocking_send(event).is_err()) {
-                return;
+            if let Some(event) = event {
+                // Nobody listens when the run was stopped; what was ordered is done all the same.
+                let _ = self.events.blocking_send(event);
             }
         }
     }

@@ -10,7 +10,7 @@ use model::{Batch, Metrics, Plan, Predictor};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::ControlEvent;
+use super::{Alarm, ControlEvent};
 use crate::data::{Dataset, Names, batches};
 use crate::predict::evaluation;
 use crate::storage::RunFolder;
@@ -122,9 +122,9 @@ impl Evaluation {
         let mut finisher = Finisher { evaluation: self, predictor, best: None };
         // One thread, so that evaluation takes at most one core from local workers.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-        let thread = thread::Builder::new()
-            .name("herd-evaluation".to_owned())
-            .spawn(move || {
+        let thread =
+            thread::Builder::new().name("herd-evaluation".to_owned()).spawn(move || {
+                let _alarm = Alarm(events.clone());
                 let ended = pool.install(|| finisher.run(queue, &events).map(|()| finisher));
                 if ended.is_err() {
                     // Nobody listens any more when the run is over anyway.

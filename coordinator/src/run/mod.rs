@@ -3,11 +3,13 @@
 //! - [`control`]: the task that owns the engine; every event of the run passes through it in order
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
+//! - [`grants`]: which uploads may run
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
 
 mod control;
 mod data_plane;
 mod evaluation;
+mod grants;
 mod tally;
 
 use bytes::Bytes;
@@ -20,6 +22,17 @@ pub use control::{Control, Display, Ending};
 pub use data_plane::DataPlane;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
 pub use tally::{Tally, WorkerTally};
+
+/// Tells the control task when the thread that holds it panics: the run would wait for ever.
+struct Alarm(mpsc::Sender<ControlEvent>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.blocking_send(ControlEvent::Failed);
+        }
+    }
+}
 
 /// Encoded parameters of one version; shared by all sessions that pull it.
 #[derive(Debug, Clone)]

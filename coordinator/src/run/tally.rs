@@ -81,6 +81,12 @@ impl Tally {
         self.workers.get(&worker.0).map_or("a worker", |tally| &tally.name)
     }
 
+    /// Sessions that were opened.
+    #[must_use]
+    pub fn joined_count(&self) -> usize {
+        self.workers.len()
+    }
+
     /// Whether any lease was handed out.
     #[must_use]
     pub fn has_leased(&self) -> bool {
@@ -127,6 +133,8 @@ impl Tally {
     /// Mean loss of an epoch's samples, as workers reported it; forgotten by this call.
     pub fn take_training_loss(&mut self, epoch: u32) -> Option<f64> {
         let (sum, samples) = self.losses.remove(&epoch)?;
+        // Late copies of units that were counted already.
+        self.losses.retain(|late, _| *late > epoch);
         (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
     }
 
@@ -190,6 +198,6 @@ fn rate(samples: u64, time: Duration) -> f64 {
 }
 
 /// A stranger's text without control characters: it is printed on a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(64).collect()
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(100).collect()
 }

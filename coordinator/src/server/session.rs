@@ -1,6 +1,6 @@
 //! One worker's session: frames in, frames out. What they mean is decided by the control task.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,8 +59,13 @@ impl Close {
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
     let (sink, stream) = socket.split();
     let granted = Granted::default();
-    let mut writer =
-        Writer { sink, shared: shared.clone(), transfers: 0, granted: granted.clone() };
+    let mut writer = Writer {
+        sink,
+        shared: shared.clone(),
+        transfers: 0,
+        granted: granted.clone(),
+        waiting: VecDeque::new(),
+    };
     let mut reader = Reader { stream, shared: shared.clone(), assembly: None, granted };
     let close = match reader.hello().await {
         Ok(hello) => joined(hello, &mut reader, &mut writer, &shared).await,
@@ -108,7 +113,10 @@ async fn joined(
     }
     let joined = ControlEvent::Joined { worker: key, hello: Box::new(hello), outgoing };
     if shared.control.send(joined).await.is_err() {
-        return Close::normal("the run is over");
+        let run = shared.assignment.run;
+        let ended = ToWorker::Ended { run, reason: "the run is over".to_owned() };
+        let told = writer.message(&ended, &[]).await;
+        return told.err().unwrap_or_else(|| Close::normal("the run is over"));
     }
     let close = tokio::select! {
         close = reader.run(key) => close,
@@ -237,6 +245,8 @@ struct Writer {
     shared: Arc<Shared>,
     transfers: u32,
     granted: Granted,
+    /// Parameters that came while others were sent.
+    waiting: VecDeque<Outgoing>,
 }
 
 /// The lock is held for single set operations, which cannot fail half-way.
@@ -247,9 +257,13 @@ fn locked(granted: &Granted) -> MutexGuard<'_, HashSet<LeaseId>> {
 impl Writer {
     async fn run(&mut self, queue: &mut mpsc::Receiver<Outgoing>) -> Close {
         loop {
-            let sent = match timeout(PING_INTERVAL, queue.recv()).await {
+            let next = match self.waiting.pop_front() {
+                Some(waiting) => Ok(Some(waiting)),
+                None => timeout(PING_INTERVAL, queue.recv()).await,
+            };
+            let sent = match next {
                 Err(_) => self.send(Message::Ping(Bytes::new())).await,
-                Ok(Some(outgoing)) => self.outgoing(outgoing).await,
+                Ok(Some(outgoing)) => self.outgoing(outgoing, queue).await,
                 Ok(None) => return Close::normal("the session was ended by the coordinator"),
             };
             if let Err(close) = sent {
@@ -258,36 +272,53 @@ impl Writer {
         }
     }
 
-    async fn outgoing(&mut self, outgoing: Outgoing) -> Result<(), Close> {
-        match outgoing {
-            Outgoing::Message(message) => {
-                if let ToWorker::Grant { lease } = *message {
-                    locked(&self.granted).insert(lease);
-                }
-                self.message(&message, &[]).await?;
-                match *message {
-                    ToWorker::Ended { reason, .. } => Err(Close::normal(&reason)),
-                    ToWorker::Refused { reason, .. } => Err(Close::policy(&reason)),
-                    _ => Ok(()),
-                }
+    async fn outgoing(
+        &mut self,
+        outgoing: Outgoing,
+        queue: &mut mpsc::Receiver<Outgoing>,
+    ) -> Result<(), Close> {
+        let (lease, contains, parameters) = match outgoing {
+            Outgoing::Message(message) => return self.control(&message).await,
+            Outgoing::Parameters { lease, contains, parameters } => (lease, contains, parameters),
+        };
+        self.transfers = self.transfers.wrapping_add(1);
+        let transfer = self.transfers;
+        let mut header = Some(ToWorker::Parameters {
+            lease,
+            version: parameters.version,
+            contains,
+            transfer,
+            total: parameters.payload.len() as u64,
+            digest: parameters.digest,
+        });
+        for (offset, piece) in chunk::pieces(&parameters.payload) {
+            let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });
+            self.message(&message, piece).await?;
+            self.let_pass(queue).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the messages that came while parameters are on their way; further parameters wait.
+    async fn let_pass(&mut self, queue: &mut mpsc::Receiver<Outgoing>) -> Result<(), Close> {
+        while let Ok(outgoing) = queue.try_recv() {
+            match outgoing {
+                Outgoing::Message(message) => self.control(&message).await?,
+                parameters @ Outgoing::Parameters { .. } => self.waiting.push_back(parameters),
             }
-            Outgoing::Parameters { lease, contains, parameters } => {
-                self.transfers = self.transfers.wrapping_add(1);
-                let transfer = self.transfers;
-                let mut header = Some(ToWorker::Parameters {
-                    lease,
-                    version: parameters.version,
-                    contains,
-                    transfer,
-                    total: parameters.payload.len() as u64,
-                    digest: parameters.digest,
-                });
-                for (offset, piece) in chunk::pieces(&parameters.payload) {
-                    let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });
-                    self.message(&message, piece).await?;
-                }
-                Ok(())
-            }
+        }
+        Ok(())
+    }
+
+    async fn control(&mut self, message: &ToWorker) -> Result<(), Close> {
+        if let ToWorker::Grant { lease } = message {
+            locked(&self.granted).insert(*lease);
+        }
+        self.message(message, &[]).await?;
+        match message {
+            ToWorker::Ended { reason, .. } => Err(Close::normal(reason)),
+            ToWorker::Refused { reason, .. } => Err(Close::policy(reason)),
+            _ => Ok(()),
         }
     }
 

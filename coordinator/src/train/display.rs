@@ -1,7 +1,7 @@
 //! Progress: a bar on a terminal, plain lines elsewhere. All of it on standard error.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,9 +67,9 @@ impl Terminal {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let head = vec![
             format!("run     {} in {}", job.name, folder.display()),
-            format!("join    herd-worker ws://{address} --token {token}"),
+            format!("join    herd-worker ws://{} --token {token}", elsewhere(address)),
         ];
-        let min_workers = job.fleet.min_workers.max(job.fleet.workers).max(1);
+        let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
     }
 
@@ -86,6 +86,25 @@ impl Terminal {
         let parameters = grouped(plan.parameters());
         self.log.say(&format!("model   {parameters} parameters"));
     }
+}
+
+/// The address at which other machines reach a listener that may listen on all addresses.
+fn elsewhere(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    // Connecting a datagram socket sends nothing; it only asks the system for a route. The
+    // addresses are those reserved for documentation.
+    let (any, far) = if address.is_ipv4() {
+        ("0.0.0.0:0", "192.0.2.1:9")
+    } else {
+        ("[::]:0", "[2001:db8::1]:9")
+    };
+    let route = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(far)?;
+        socket.local_addr()
+    });
+    route.map_or(address, |route| SocketAddr::new(route.ip(), address.port()))
 }
 
 impl Display for Terminal {

@@ -33,22 +33,21 @@ pub(super) struct Processes {
 /// # Errors
 /// When the worker's binary is missing or does not start.
 pub(super) fn start(
+    binary: Option<PathBuf>,
     job: &Job,
     address: SocketAddr,
     token: &str,
     events: &mpsc::Sender<ControlEvent>,
-    log: Log,
+    log: &Log,
 ) -> anyhow::Result<Processes> {
     let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
-    if job.fleet.workers == 0 {
-        return Ok(processes);
-    }
-    let binary = binary()?;
+    let Some(binary) = binary else { return Ok(processes) };
     let address = reachable(address);
     let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
     for number in 1..=job.fleet.workers {
         let name = format!("local-{number}");
-        let mut child = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        command
             .arg(format!("ws://{address}"))
             .args(["--once", "--end-with-stdin", "--name", &name])
             .args(["--device", &job.fleet.device.to_string()])
@@ -59,23 +58,31 @@ pub(super) fn start(
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                Failure::Data(format!("cannot start {}: {error}", binary.display()))
-            })?;
+            .kill_on_drop(true);
+        // Ctrl-C on the terminal is for the coordinator, which lets its workers end in order.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn().map_err(|error| {
+            Failure::Data(format!("cannot start {}: {error}", binary.display()))
+        })?;
         processes.pipes.extend(child.stdin.take());
         processes.watchers.spawn(watch(child, name, events.clone(), left.clone(), log.clone()));
     }
     Ok(processes)
 }
 
-/// `herd-worker` stands beside `herd`.
-fn binary() -> Result<PathBuf, Failure> {
+/// The worker's program, which stands beside `herd`; `None` for a job without local workers.
+///
+/// # Errors
+/// When it is missing.
+pub(super) fn binary(job: &Job) -> Result<Option<PathBuf>, Failure> {
+    if job.fleet.workers == 0 {
+        return Ok(None);
+    }
     let herd = std::env::current_exe().map_err(|error| Failure::Data(error.to_string()))?;
     let path = herd.with_file_name(format!("herd-worker{}", std::env::consts::EXE_SUFFIX));
     if path.is_file() {
-        return Ok(path);
+        return Ok(Some(path));
     }
     Err(Failure::Data(format!(
         "{} is missing: it belongs beside herd; build it with `cargo build --release --workspace`, \

@@ -13,14 +13,16 @@ mod prepare;
 mod summary;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::merge::Master;
 use engine::{Engine, Status};
-use protocol::{Assignment, RunId, Version};
+use protocol::{Assignment, RunId, ToWorker, Version, frame};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,6 +38,9 @@ const RUN: RunId = RunId(1);
 
 /// Which start of the coordinator this is.
 const INCARNATION: u32 = 1;
+
+/// How long the server may take to end its last connections.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Events that may wait for the control task; sessions wait when it is full.
 const EVENTS_MAX: usize = 1024;
@@ -59,13 +64,19 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         .thread_name("herd-server")
         .enable_all()
         .build()?;
+    let worker = local::binary(&prepared.job)?;
     // The port before the folder: a run that cannot listen leaves nothing behind.
     let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
     let folder = RunFolder::create(&prepared.job)?;
-    let summary = runtime.block_on(run(prepared, engine, listener, folder))?;
+    let summary = runtime.block_on(run(prepared, engine, listener, folder, worker))?;
     // Sessions that do not end in time are cut off.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(END_TIMEOUT);
     summary.print(args.json)?;
+    if summary.ending == Ending::Complete
+        && summary.status.merged_samples < summary.status.total_samples / 2
+    {
+        return Err(nothing_learnt(&summary.status));
+    }
     match summary.ending {
         Ending::Complete => Ok(()),
         Ending::Interrupted => Err(Failure::Interrupted.into()),
@@ -92,6 +103,7 @@ async fn run(
     engine: Engine,
     listener: TcpListener,
     folder: RunFolder,
+    worker: Option<PathBuf>,
 ) -> anyhow::Result<Summary> {
     let Prepared { job, plan, splits, shards, initial } = prepared;
     let address = listener.local_addr()?;
@@ -110,6 +122,11 @@ async fn run(
         download: codec,
         upload: codec,
     };
+    let assign = ToWorker::Assign(assignment.clone());
+    if let Err(error) = frame::encode(&assign, &[]) {
+        let message = format!("workers cannot be told of this run, its data or model is too large: {error}");
+        return Err(Failure::Data(message).into());
+    }
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let stored =
         shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect::<HashMap<_, _>>();
@@ -138,13 +155,29 @@ async fn run(
     }));
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan);
-    let processes = local::start(&job, address, &token, &events, display.log())?;
+    let processes = local::start(worker, &job, address, &token, &events, &display.log())?;
     tokio::spawn(interrupt(events.clone()));
-    let control = Control::new(engine, RUN, data.commands, model_bytes, Box::new(display));
+    let control = Control::new(
+        engine,
+        RUN,
+        data.commands,
+        model_bytes,
+        job.fleet.workers as usize,
+        Box::new(display),
+    );
     drop(events);
     let (ending, tally, status) = control.run(queue).await;
 
     // The control task held the last senders: merging and then evaluation come to their ends.
+    if status.merged_samples == 0 {
+        // There is no model to write: the first parameters are nobody's result.
+        processes.wait().await;
+        return Err(match ending {
+            Ending::Interrupted => Failure::Interrupted.into(),
+            Ending::Deserted(reason) => Failure::Network(reason).into(),
+            Ending::Complete | Ending::Failed => nothing_learnt(&status),
+        });
+    }
     let finishing = tokio::task::spawn_blocking(move || {
         let master = join(data.thread)?;
         let finisher = join(evaluation.thread)??;
@@ -153,7 +186,8 @@ async fn run(
     let outcome = finishing.await??;
     processes.wait().await;
     drop(stop);
-    server.abort();
+    // Sessions have ended; what lingers is cut off with the runtime.
+    let _ = tokio::time::timeout(END_TIMEOUT, server).await;
     Ok(summarise(&plan, &path, outcome, ending, &tally, &status, &traffic))
 }
 
@@ -176,14 +210,27 @@ fn summarise(
         outcome,
         ending,
         seconds: tally.training_time().as_secs_f64(),
-        samples: status.merged_samples,
         samples_per_second: tally.samples_per_second(),
         speed_up: tally.speed_up(),
         workers: tally.workers(),
         bytes_up: traffic.up.load(Ordering::Relaxed),
         bytes_down: traffic.down.load(Ordering::Relaxed),
-        totals: status.totals.clone(),
+        status: status.clone(),
     }
+}
+
+/// What to say of a run whose samples were refused.
+fn nothing_learnt(status: &Status) -> anyhow::Error {
+    let reasons = status.totals.dropped.iter();
+    let reasons: Vec<_> =
+        reasons.map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+    let message = format!(
+        "{} of {} samples were not merged ({}): training diverged; lower --learning-rate",
+        status.total_samples - status.merged_samples,
+        status.total_samples,
+        reasons.join(", ")
+    );
+    Failure::Target(message).into()
 }
 
 /// 256 random bits that admit to a run.

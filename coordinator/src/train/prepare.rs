@@ -59,9 +59,9 @@ impl Prepared {
             epochs: training.epochs,
             seed: self.job.seed,
             learning_rate: self.plan.learning_rate(),
-            schedule: training.schedule.clone(),
+            schedule: training.schedule,
             inner_momentum: self.plan.carries_momentum(),
-            workers_min: self.job.fleet.min_workers.max(self.job.fleet.workers).max(1),
+            workers_min: self.job.fleet.workers_at_start(),
         }
     }
 }

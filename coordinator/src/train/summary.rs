@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engine::EpochSummary;
+use engine::{EpochSummary, Status};
 use serde::Serialize;
 
 use crate::run::{Ending, Outcome, WorkerTally};
@@ -17,14 +17,14 @@ pub(super) struct Summary {
     pub(super) ending: Ending,
     /// From the first lease to the last merge.
     pub(super) seconds: f64,
-    pub(super) samples: u64,
     pub(super) samples_per_second: f64,
     /// Over the best single worker.
     pub(super) speed_up: Option<f64>,
     pub(super) workers: Vec<WorkerTally>,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
-    pub(super) totals: EpochSummary,
+    /// The engine's last word.
+    pub(super) status: Status,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,7 +81,7 @@ impl Summary {
             validation_loss: validation.and_then(|validation| finite(validation.loss())),
             best_epoch: self.outcome.best_epoch,
             seconds: self.seconds,
-            samples: self.samples,
+            samples: self.status.merged_samples,
             samples_per_second: self.samples_per_second,
             speed_up: self.speed_up,
             workers: &self.workers,
@@ -89,7 +89,7 @@ impl Summary {
             bytes_down: self.bytes_down,
             model: &self.outcome.model,
             run: &self.folder,
-            totals: &self.totals,
+            totals: &self.status.totals,
         }
     }
 
