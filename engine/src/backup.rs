@@ -20,15 +20,13 @@ const LATE_MIN: u64 = 1_000_000;
 const LATE_UNKNOWN: u64 = 5_000_000;
 
 impl Engine {
-    /// A unit that an idle worker should train a second time: the oldest that it would finish
-    /// before its holder, or whose holder is late. If there is none now, `look_again` says when.
+    /// A unit that a worker should train a second time once it is idle: the oldest that it would
+    /// finish before its holder, or whose holder is late. If there is none for an idle worker now,
+    /// `look_again` says when.
     pub(crate) fn copy_for(&mut self, now: Timestamp, worker: WorkerKey) -> Option<u64> {
-        let idle = self.workers.get(&worker)?;
-        // Rows may be free and yet not be given out: a round waits for the speeds of its workers.
-        if !idle.held.is_empty() || self.units.epoch_with_rows(&self.config).is_some() {
-            return None;
-        }
-        let rate = idle.speed.samples_per_second();
+        let holder = self.workers.get(&worker)?;
+        let (idle, rate) = (holder.held.is_empty(), holder.speed.samples_per_second());
+        let before = self.backlog(now, worker);
         let mut again: Option<Timestamp> = None;
         for (number, unit) in self.units.iter().take(CANDIDATES) {
             let received = unit.leases.iter().any(|lease| self.leases.is(*lease, State::Received));
@@ -36,10 +34,10 @@ impl Engine {
                 continue;
             }
             let mut out = unit.leases.iter().filter(|lease| self.leases.is(**lease, State::Out));
-            if out.clone().count() >= COPIES_MAX {
+            if !(1..COPIES_MAX).contains(&out.clone().count()) {
                 continue;
             }
-            let own = rate.map(|rate| unit.samples as f64 / rate * 1e6);
+            let own = rate.map(|rate| (before + unit.samples as f64) / rate * 1e6);
             // The unit is late when the latest attempt at it is.
             let Some(time) = out.try_fold(now, |time, lease| {
                 Some(time.max(self.copy_time(now, *lease, unit, own)?))
@@ -51,12 +49,14 @@ impl Engine {
             }
             again = Some(again.map_or(time, |other| other.min(time)));
         }
-        self.look_again = [self.look_again, again].into_iter().flatten().min();
+        if idle {
+            self.look_again = [self.look_again, again].into_iter().flatten().min();
+        }
         None
     }
 
-    /// From when on a copy of this lease's unit makes sense for a worker that needs `own`
-    /// microseconds for it.
+    /// From when on a copy of this lease's unit makes sense for a worker that would have it done in
+    /// `own` microseconds.
     fn copy_time(
         &self,
         now: Timestamp,

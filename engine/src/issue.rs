@@ -67,14 +67,10 @@ impl Engine {
     }
 
     fn choose(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
-        let choice = match self.config.mode {
+        match self.config.mode {
             Mode::Asynchronous => self.choose_at_once(now, worker),
-            Mode::Synchronous => self.choose_in_round(worker),
-        };
-        choice.or_else(|| {
-            let unit = self.copy_for(now, worker)?;
-            Some(Choice { unit, round: self.rounds.current.number, backup: true })
-        })
+            Mode::Synchronous => self.choose_in_round(now, worker),
+        }
     }
 
     fn choose_at_once(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
@@ -83,41 +79,75 @@ impl Engine {
             let epoch = epoch?;
             let size = self.size(now, worker, epoch)?;
             self.cut(worker, epoch, size)
-        })?;
-        Some(Choice { unit, round: 0, backup: false })
+        });
+        if let Some(unit) = unit {
+            return Some(Choice { unit, round: 0, backup: false });
+        }
+        let unit = self.is_idle(worker).then(|| self.copy_for(now, worker)).flatten()?;
+        Some(Choice { unit, round: 0, backup: true })
     }
 
-    /// In rounds: a lease of the running round, or early one of the next.
-    fn choose_in_round(&mut self, worker: WorkerKey) -> Option<Choice> {
+    fn is_idle(&self, worker: WorkerKey) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.held.is_empty())
+    }
+
+    /// In rounds: a lease of the running round; or a copy of one, once there is nothing else to do
+    /// in it; or early one of the next.
+    fn choose_in_round(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
         let current = &mut self.rounds.current;
         if current.is_empty() {
             current.epoch = None;
         }
+        let number = current.number;
         // Not after a lease of the next round: a worker trains in order, and would wait for itself.
-        let ahead = self.rounds.next.members.contains(&worker);
-        let current = &self.rounds.current;
-        if current.arrived.is_empty() && !current.members.contains(&worker) && !ahead {
-            let number = current.number;
-            if let Some(unit) = self.unit_in_round(worker, number) {
-                return Some(Choice { unit, round: number, backup: false });
-            }
-        }
-        let number = self.rounds.next.number;
-        if self.rounds.current.is_empty() || ahead || !self.may_prefetch() {
+        if self.is_ahead(worker) {
             return None;
         }
+        let current = &self.rounds.current;
+        if current.arrived.is_empty()
+            && !current.members.contains(&worker)
+            && let Some(unit) = self.unit_in_round(worker, number)
+        {
+            return Some(Choice { unit, round: number, backup: false });
+        }
+        if self.rounds.current.is_empty() {
+            return None;
+        }
+        // A worker of unknown speed might be busy with a useless copy for many rounds.
+        if !self.waits_for_speeds()
+            && self.is_measured(worker)
+            && let Some(unit) = self.copy_for(now, worker)
+        {
+            // Still at work it asks too early: a lease of the next round would keep it from helping.
+            let idle = self.is_idle(worker);
+            return idle.then_some(Choice { unit, round: number, backup: true });
+        }
+        if !self.may_prefetch() {
+            return None;
+        }
+        let number = self.rounds.next.number;
         let unit = self.unit_in_round(worker, number)?;
         Some(Choice { unit, round: number, backup: false })
+    }
+
+    /// Whether a worker holds a lease of the next round.
+    fn is_ahead(&self, worker: WorkerKey) -> bool {
+        let later = |lease: &LeaseId| {
+            self.leases.get(*lease).is_some_and(|own| own.round > self.rounds.current.number)
+        };
+        self.workers.get(&worker).is_some_and(|worker| worker.held.iter().any(later))
     }
 
     /// With frequency epoch a round shares out the whole epoch: the next round's parts are known
     /// only when the running one has taken its own, and when all speeds are measured.
     fn may_prefetch(&self) -> bool {
-        if self.config.frequency != Frequency::Epoch {
-            return true;
-        }
+        self.config.frequency != Frequency::Epoch || !self.waits_for_speeds() && self.all_measured()
+    }
+
+    /// Whether the running round leaves rows of its epoch to later ones, that share by speed.
+    fn waits_for_speeds(&self) -> bool {
         let epoch = self.rounds.current.epoch.and_then(|epoch| self.units.epoch(epoch));
-        epoch.is_none_or(|epoch| epoch.free == 0) && self.all_measured()
+        self.config.frequency == Frequency::Epoch && epoch.is_some_and(|epoch| epoch.free > 0)
     }
 
     fn unit_in_round(&mut self, worker: WorkerKey, number: u64) -> Option<u64> {

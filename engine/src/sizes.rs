@@ -23,6 +23,10 @@ impl Engine {
         self.expected().count() <= 1 || self.expected().all(|rate| rate.is_some())
     }
 
+    pub(crate) fn is_measured(&self, worker: WorkerKey) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.speed.samples_per_second().is_some())
+    }
+
     /// A worker's part of the fleet's speed; unmeasured workers count as the average measured one.
     pub(crate) fn share(&self, worker: WorkerKey) -> f64 {
         let (mut sum, mut known, mut count) = (0.0, 0.0, 0.0);
@@ -57,11 +61,7 @@ impl Engine {
         if self.expected().count() <= 1 {
             return of.max(1);
         }
-        let measured = self
-            .workers
-            .get(&worker)
-            .is_some_and(|worker| worker.speed.samples_per_second().is_some());
-        let part = if measured { 1.0 } else { FIRST_PART };
+        let part = if self.is_measured(worker) { 1.0 } else { FIRST_PART };
         self.whole_batches(self.share(worker) * part * of as f64)
     }
 
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// Samples that a worker has still to train.
-    fn backlog(&self, now: Timestamp, worker: WorkerKey) -> f64 {
+    pub(crate) fn backlog(&self, now: Timestamp, worker: WorkerKey) -> f64 {
         let Some(holder) = self.workers.get(&worker) else { return 0.0 };
         let live = holder.held.iter().filter(|lease| self.leases.is(**lease, State::Out));
         live.map(|lease| self.remaining(now, *lease)).sum()

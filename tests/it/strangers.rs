@@ -159,7 +159,7 @@ fn sessions_that_break_the_protocol_are_closed_and_cost_nothing() {
     assert!(refused.is_empty(), "{refused:#?}");
 
     let worker = honest.finish();
-    assert_eq!((worker.code, worker.error.as_str()), (Some(0), ""), "{worker}");
+    worker.assert_worker_ended("the run is complete");
     let finished = herd.finish();
     assert_eq!(finished.code, Some(0), "{finished}");
     let summary = finished.json();
@@ -185,7 +185,7 @@ fn silence_before_hello_is_cut_off_and_others_go_on() {
     let mute = TcpStream::connect(host).unwrap();
     let silent = Stranger::connect(&invitation);
     let worker = invitation.worker("honest").run();
-    assert_eq!((worker.code, worker.error.as_str()), (Some(0), ""), "{worker}");
+    worker.assert_worker_ended("the run is complete");
     let finished = herd.finish();
     assert_eq!(finished.code, Some(0), "open connections do not hold a run's end up: {finished}");
     drop((mute, silent));

@@ -338,6 +338,13 @@ impl Finished {
         serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}; {self}"))
     }
 
+    /// Panics unless this worker did its work, and said for what reason it ended and nothing else.
+    #[track_caller]
+    pub fn assert_worker_ended(&self, reason: &str) {
+        let said = format!("herd-worker: {reason}\n");
+        assert_eq!((self.code, self.error.as_str()), (Some(0), said.as_str()), "{self}");
+    }
+
     /// Checks that it ended with this code, and that it said one line on standard error, which
     /// starts with the program's name and contains all of `words`, and nothing on standard output.
     ///

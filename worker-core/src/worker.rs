@@ -196,7 +196,7 @@ impl Worker {
                     // The next lease may have ended before its parameters were pulled.
                     session.next.take_if(|next| next.lease.id == lease);
                     let reason = reason.name();
-                    if outcome == Outcome::Rejected(Reason::Duplicate) {
+                    if matches!(outcome, Outcome::Rejected(Reason::Duplicate | Reason::Ended)) {
                         // As planned: idle workers train copies of leases that are out.
                         tracing::debug!("the delta of {lease} was not needed: {reason}");
                     } else {

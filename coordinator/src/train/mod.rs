@@ -124,7 +124,8 @@ async fn run(
     };
     let assign = ToWorker::Assign(assignment.clone());
     if let Err(error) = frame::encode(&assign, &[]) {
-        let message = format!("workers cannot be told of this run, its data or model is too large: {error}");
+        let message =
+            format!("workers cannot be told of this run, its data or model is too large: {error}");
         return Err(Failure::Data(message).into());
     }
     let (events, queue) = mpsc::channel(EVENTS_MAX);

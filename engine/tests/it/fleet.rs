@@ -223,8 +223,10 @@ impl Fleet {
                 let synchronous = self.synchronous;
                 let simulated = self.worker(worker);
                 simulated.pending.retain(|own, _| !contains.contains(own));
-                // In rounds all start from one version; else the worker adds what is its own.
-                for delta in simulated.pending.values().filter(|_| !synchronous) {
+                let pending = simulated.pending.len() + usize::from(simulated.training.is_some());
+                assert!(!synchronous || pending == 0, "the leases of a round start from a version");
+                // What is its own and not contained the worker adds itself.
+                for delta in simulated.pending.values() {
                     values.iter_mut().zip(delta).for_each(|(value, change)| *value += change);
                 }
                 simulated.parameters.insert(lease, values);
@@ -232,7 +234,14 @@ impl Fleet {
             }
             // A merged delta stays pending until a pull says that the parameters contain it.
             Message::Refused(lease) => {
-                self.worker(worker).pending.remove(&lease);
+                let requests = self.now + LATENCY;
+                let simulated = self.worker(worker);
+                simulated.pending.remove(&lease);
+                // A lease that has ended before it was pulled: the worker asks for another one.
+                if simulated.leases.contains(&lease) {
+                    simulated.leases.retain(|other| *other != lease);
+                    self.at(requests, Due::Request(worker));
+                }
             }
         }
     }
@@ -240,15 +249,14 @@ impl Fleet {
     /// Asks for the parameters of the next lease, once.
     fn pull_next(&mut self, worker: u64) {
         let arrives = self.now + LATENCY;
-        let synchronous = self.synchronous;
         let simulated = self.worker(worker);
         let Some(next) = simulated.leases.front().copied() else { return };
-        let busy = synchronous && simulated.training.is_some();
-        if simulated.pulled == Some(next) || simulated.vanished || busy {
+        if simulated.pulled == Some(next) || simulated.vanished {
             return;
         }
         simulated.pulled = Some(next);
-        let pending = simulated.pending.keys().copied().collect();
+        let training = simulated.training.iter().map(|(lease, _)| *lease);
+        let pending = simulated.pending.keys().copied().chain(training).collect();
         self.at(arrives, Due::Pull(worker, next, pending));
     }
 

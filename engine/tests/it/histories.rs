@@ -1,7 +1,7 @@
 //! Random histories: workers join, leave, dawdle, repeat themselves and send rubbish; no sample is
 //! lost or counted twice, versions rise by one, and with one honest worker the run always ends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engine::{Action, Config, Engine, Event, Frequency, Mode, Strategy, Timestamp, WorkerKey};
 use proptest::prelude::{Just, Strategy as _, any, prop, prop_oneof};
@@ -62,12 +62,17 @@ struct World {
     screens: VecDeque<LeaseId>,
     versions: VecDeque<Version>,
     rejected: BTreeMap<Reason, u64>,
+    /// Pulls without an answer: of which version, and with which of the worker's leases.
+    asked: BTreeMap<LeaseId, (u64, BTreeSet<LeaseId>)>,
+    synchronous: bool,
 }
 
 impl World {
     fn new(config: Config) -> Self {
         Self {
             checker: Checker::new(&config),
+            synchronous: config.mode == Mode::Synchronous,
+            asked: BTreeMap::new(),
             engine: Engine::new(config).unwrap(),
             now: 0,
             workers: Vec::new(),
@@ -89,18 +94,57 @@ impl World {
                 Action::Lease { worker, lease } => {
                     self.held.insert(lease.id, *worker);
                 }
-                Action::Snapshot { worker, lease, .. } => {
+                Action::Snapshot { worker, lease, contains, .. } => {
+                    self.answered(*worker, *lease, contains);
                     self.pulled.insert(*lease, *worker);
                 }
                 Action::Screen { lease } => self.screens.push_back(*lease),
                 Action::Merge { order, .. } => self.versions.extend(order.version()),
-                Action::Acknowledge { outcome: Outcome::Rejected(reason), .. } => {
+                Action::Acknowledge { lease, outcome: Outcome::Rejected(reason), .. } => {
                     *self.rejected.entry(*reason).or_default() += 1;
+                    if *reason != Reason::UnknownLease {
+                        self.held.remove(lease);
+                        self.asked.remove(lease);
+                    }
                 }
                 _ => {}
             }
         }
+        self.assert_that_pulls_are_answered();
         actions
+    }
+
+    /// The worker is told to forget all that it has delivered, and in rounds trains nothing else:
+    /// so it starts from exactly the version.
+    fn answered(&mut self, worker: WorkerKey, lease: LeaseId, contains: &[LeaseId]) {
+        let Some((_, pending)) = self.asked.remove(&lease) else { return };
+        if self.synchronous {
+            assert!(!self.trains(worker), "{worker:?} trains another lease");
+            let delivered: BTreeSet<_> =
+                pending.iter().copied().filter(|own| !self.held.contains_key(own)).collect();
+            let contains: BTreeSet<_> = contains.iter().copied().collect();
+            assert_eq!(contains, delivered, "of {pending:?}");
+        }
+    }
+
+    fn trains(&self, worker: WorkerKey) -> bool {
+        self.pulled.values().any(|holder| *holder == worker)
+    }
+
+    /// An idle worker's pull waits for the end of a round at most, and that is sure to come.
+    fn assert_that_pulls_are_answered(&self) {
+        if self.checker.finished {
+            return;
+        }
+        for (lease, (version, _)) in &self.asked {
+            let worker = self.held[lease];
+            if self.trains(worker) {
+                continue;
+            }
+            assert!(self.synchronous && *version == self.checker.version, "{lease} waits");
+            let comes = self.engine.wake_at().is_some() || !self.screens.is_empty();
+            assert!(comes, "{lease} waits for nothing");
+        }
     }
 
     fn join(&mut self) -> WorkerKey {
@@ -119,6 +163,16 @@ impl World {
         map.iter().nth(which % map.len().max(1)).map(|(lease, worker)| (*lease, *worker))
     }
 
+    fn pull(&mut self, worker: WorkerKey, lease: LeaseId, pending: Vec<LeaseId>) {
+        if !self.pulled.contains_key(&lease) {
+            let version = self.checker.version;
+            let asked = self.asked.entry(lease).or_insert((version, BTreeSet::new()));
+            // Asked again, the engine goes by what it was told last.
+            asked.1 = pending.iter().copied().collect();
+        }
+        self.tell(Event::Pulled { worker, lease, pending });
+    }
+
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Join if self.workers.len() < 6 => {
@@ -129,6 +183,7 @@ impl World {
                 let Some(worker) = self.worker(which) else { return };
                 self.workers.retain(|other| *other != worker);
                 self.held.retain(|_, holder| *holder != worker);
+                self.asked.retain(|lease, _| self.held.contains_key(lease));
                 self.pulled.retain(|_, holder| *holder != worker);
                 self.tell(Event::WorkerLeft { worker });
             }
@@ -140,7 +195,7 @@ impl World {
                 let Some((lease, worker)) = Self::pick(&self.held, which) else { return };
                 let own = self.checker.leases.iter().filter(|(_, (holder, _))| *holder == worker);
                 let pending = own.map(|(lease, _)| *lease).collect();
-                self.tell(Event::Pulled { worker, lease, pending });
+                self.pull(worker, lease, pending);
             }
             Step::Progress(which, steps) => {
                 let Some((lease, worker)) = Self::pick(&self.held, which) else { return };
@@ -150,6 +205,12 @@ impl World {
                 let Some((lease, worker)) = Self::pick(&self.pulled, which) else { return };
                 self.pulled.remove(&lease);
                 self.held.remove(&lease);
+                // Pulls that still wait are answered with what was delivered since, too.
+                for (other, (_, pending)) in &mut self.asked {
+                    if self.held.get(other) == Some(&worker) {
+                        pending.insert(lease);
+                    }
+                }
                 self.tell(Event::DeltaReceived { worker, lease });
             }
             Step::Redeliver(which, lease) => {
@@ -165,6 +226,7 @@ impl World {
                 let Some((lease, worker)) = Self::pick(&self.held, which) else { return };
                 self.held.remove(&lease);
                 self.pulled.remove(&lease);
+                self.asked.remove(&lease);
                 self.tell(Event::LeaseReleased { worker, lease });
             }
             Step::Screen { good, length, norm } => {
@@ -197,8 +259,7 @@ impl World {
             let mine = self.held.iter().find(|(_, worker)| **worker == honest);
             if let Some((lease, _)) = mine.map(|(lease, worker)| (*lease, *worker)) {
                 let answered = self.pulled.contains_key(&lease) || {
-                    let pulled = Event::Pulled { worker: honest, lease, pending: Vec::new() };
-                    self.tell(pulled);
+                    self.pull(honest, lease, Vec::new());
                     self.pulled.contains_key(&lease)
                 };
                 if answered {
