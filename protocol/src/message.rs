@@ -176,6 +176,8 @@ pub enum ToWorker {
         /// One sentence for the person at the worker.
         reason: String,
     },
+    /// Nothing but a sign of life, beside WebSocket's own pings: scripts in browsers see no pings.
+    Alive,
 }
 
 /// A run, as a worker needs to know it.
@@ -296,7 +298,7 @@ impl ToWorker {
                 ensure("total", *total > 0)?;
                 bounded("contains", contains.len(), PENDING_MAX)
             }
-            Self::Chunk { .. } | Self::Grant { .. } | Self::Ack { .. } => Ok(()),
+            Self::Chunk { .. } | Self::Grant { .. } | Self::Ack { .. } | Self::Alive => Ok(()),
         }
     }
 }

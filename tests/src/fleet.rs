@@ -273,6 +273,7 @@ impl World {
                 let end = self.now + step_time * steps as u32;
                 self.schedule(end, Occurrence::Input(node, input));
             }
+            Output::Settled { .. } => {}
             Output::Stop(stop) => panic!("worker {node} stopped: {stop:?}"),
         }
     }

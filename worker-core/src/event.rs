@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::message::DeviceKind;
-use protocol::{Assignment, Digest, Identity, LeaseId};
+use protocol::{Assignment, Digest, Identity, LeaseId, Outcome};
 
 use crate::trainer::{Job, Trained};
 
@@ -73,6 +73,13 @@ pub enum Output {
     Prepare(Arc<Assignment>),
     /// Train; never given while another job trains.
     Train(Box<Job>),
+    /// Nothing: a delta of so many samples was merged or refused, for who wants to show it.
+    Settled {
+        /// Samples of its lease.
+        samples: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
     /// Close the connection.
     Stop(Stop),
 }

@@ -9,11 +9,13 @@
 //! - [`trainer`]: trains one lease and makes its delta
 //! - [`samples`]: the rows of a lease, batch by batch
 //! - [`pending`]: own deltas that the master does not contain yet
+//! - [`probe`]: which of several devices trains a model fastest
 //! - [`backoff`]: when to try a lost coordinator again
 
 pub mod backoff;
 pub mod event;
 pub mod pending;
+pub mod probe;
 pub mod samples;
 mod session;
 pub mod trainer;

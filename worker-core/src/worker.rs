@@ -166,7 +166,7 @@ impl Worker {
         let (message, payload) = frame::decode::<ToWorker>(bytes).map_err(broken)?;
         let Some(session) = &mut self.session else { return Ok(()) };
         match message {
-            ToWorker::Welcome { .. } => Ok(()),
+            ToWorker::Welcome { .. } | ToWorker::Alive => Ok(()),
             ToWorker::Refused { reason, retry } => Err(Stop::Refused { reason, retry }),
             ToWorker::Ended { reason, .. } => Err(Stop::Ended(reason)),
             ToWorker::Assign(assignment) => {
@@ -190,7 +190,10 @@ impl Worker {
             }
             ToWorker::Grant { lease } => session.upload(lease, emit),
             ToWorker::Ack { lease, outcome } => {
-                session.uploads.retain(|upload| upload.lease != lease);
+                let settled = session.uploads.extract_if(.., |upload| upload.lease == lease).next();
+                if let Some(Upload { report, .. }) = settled {
+                    emit(Output::Settled { samples: report.samples, outcome });
+                }
                 if let Outcome::Rejected(reason) = outcome {
                     session.pending.forget(lease);
                     // The next lease may have ended before its parameters were pulled.

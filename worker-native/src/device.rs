@@ -1,16 +1,14 @@
 //! Which processor trains: the cores through Flex, or a GPU through wgpu.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn_wgpu::graphics::AutoGraphicsApi;
 use burn_wgpu::{RuntimeOptions, WgpuDevice, wgpu};
-use model::{Batch, Device, Plan, Targets, Trainer};
+use model::{Device, Plan};
 use protocol::message::DeviceKind;
+use worker_core::probe;
 
 use crate::arguments::DeviceChoice;
-
-/// How long `auto` trains on each device to compare them, after a first step that compiles.
-const PROBE_TIME: Duration = Duration::from_millis(300);
 
 /// A processor that can train.
 #[derive(Debug, Clone)]
@@ -85,41 +83,19 @@ fn open_adapter() -> Result<Processor, DeviceError> {
     Ok(Processor { kind: DeviceKind::Gpu, name, device: Device::from(selector) })
 }
 
-/// The fastest of several processors on the run's model, measured by training noise for a moment.
-///
-/// A processor that fails to train is left out; the first one stands when all fail.
+/// The fastest of several processors on the run's model. A processor that fails to train is left
+/// out; the first one stands when all fail.
 #[must_use]
 pub fn fastest(processors: &[Processor], plan: &Plan, batch_size: usize) -> usize {
-    let speeds = processors.iter().map(|processor| probe(plan, processor, batch_size));
-    let best = speeds.enumerate().filter_map(|(index, speed)| Some((index, speed?)));
-    best.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(index, _)| index)
-}
-
-/// Steps per second on a processor, or `None` when it cannot train the model.
-fn probe(plan: &Plan, processor: &Processor, batch_size: usize) -> Option<f64> {
-    let mut trainer = Trainer::new(plan, &processor.device).ok()?;
-    let elements: u32 = plan.input_shape().iter().product();
-    let width = plan.output_shape().iter().product::<u32>();
-    let targets = if plan.spec().loss.is_cross_entropy() {
-        Targets::Classes(vec![0; batch_size])
-    } else {
-        Targets::Values { width, values: vec![0.5; batch_size * width as usize] }
-    };
-    let inputs = vec![0.5; batch_size * elements as usize];
-    let batch = || Batch { inputs: inputs.clone(), targets: targets.clone(), count: batch_size };
-    let mut steps = |least: Duration| {
-        let start = Instant::now();
-        let mut count = 0_u32;
-        while count == 0 || start.elapsed() < least {
-            pollster::block_on(trainer.step(batch(), plan.learning_rate())).ok()?;
-            // Reading the loss waits for the device, so that a queue of work does not count.
-            pollster::block_on(trainer.take_loss()).ok()?;
-            count += 1;
+    let start = Instant::now();
+    let speed = |processor: &Processor| {
+        let clock = || start.elapsed();
+        let measured = probe::steps_per_second(plan, &processor.device, batch_size, clock);
+        let speed = pollster::block_on(measured);
+        if let Some(speed) = speed {
+            tracing::info!("{} trains {speed:.0} steps/s on this model", processor.name);
         }
-        Some(f64::from(count) / start.elapsed().as_secs_f64())
+        speed
     };
-    steps(Duration::ZERO)?;
-    let speed = steps(PROBE_TIME)?;
-    tracing::info!("{} trains {speed:.0} steps/s on this model", processor.name);
-    Some(speed)
+    probe::fastest(&processors.iter().map(speed).collect::<Vec<_>>())
 }

@@ -134,6 +134,7 @@ impl Session<'_> {
             // A send fails when the training thread is gone, which its events then tell.
             Output::Prepare(assignment) => drop(work.send(Work::Prepare(assignment))),
             Output::Train(job) => drop(work.send(Work::Train(job))),
+            Output::Settled { .. } => {}
             Output::Stop(reason) => stop = Some(reason),
         });
         stop

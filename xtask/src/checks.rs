@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every check of the project, cheapest first, and the minutes of each.
 //!
 //! The order is also the cheapest in sum. Clippy and rustdoc share the metadata of Burn, which
-//! the build cannot give them; the build and the tests share everything.
+//! the build cannot give them; the build and the tests share everything. The page is built after
+//! them and embedded by a build of the coordinator alone.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::workspace::{self, Workspace};
-use crate::{setup, wasm};
+use crate::{browser, page, setup};
 
 /// One check.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,8 +20,6 @@ pub(crate) enum Check {
     Setup,
     /// rustfmt
     Format,
-    /// Crates that a browser needs compile for wasm32
-    Wasm,
     /// clippy on all targets, warnings are errors
     Clippy,
     /// rustdoc, warnings are errors
@@ -29,6 +28,12 @@ pub(crate) enum Check {
     Build,
     /// Unit, integration and documentation tests
     Test,
+    /// The page is built for browsers
+    Wasm,
+    /// Its scripts have the types that they claim
+    Types,
+    /// It works in a real browser
+    Browser,
 }
 
 /// What became of a check.
@@ -73,7 +78,9 @@ impl Check {
         let mut cargo = workspace.cargo();
         match self {
             Self::Setup => return setup::vulkan(),
-            Self::Wasm => return wasm::check(workspace),
+            Self::Wasm => return page::build(workspace),
+            Self::Types => return page::check_types(workspace),
+            Self::Browser => return browser::run(workspace, &[]),
             Self::Build => return workspace.build(),
             Self::Format => {
                 component("rustfmt")?;

@@ -1,7 +1,8 @@
 //! `cargo xtask NAME`: every command of a developer and of CI.
 //!
 //! - `demo`: builds Herd and trains the digits with two local workers
-//! - `test`: every check, cheapest first; `wasm` is one of them
+//! - `test`: every check, cheapest first
+//! - `wasm`: the page for browsers; `browser`: the tests in a real one
 //! - `bench`: measurements with goals; `setup`: what a fresh machine needs
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
@@ -11,10 +12,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod browser;
 mod checks;
 mod demo;
+mod page;
 mod setup;
-mod wasm;
 mod workspace;
 
 use workspace::Workspace;
@@ -40,8 +42,13 @@ enum Task {
         #[arg(long, value_enum)]
         skip: Vec<checks::Check>,
     },
-    /// Check that the crates a browser needs compile for wasm32
+    /// Build the page that volunteers open; the next build of `herd` embeds it
     Wasm,
+    /// Run the browser tests, or those of the files named
+    Browser {
+        /// Files of tests/browser, such as join.test.mjs
+        files: Vec<String>,
+    },
     /// Install what the other commands need (as root on Debian), or say what is missing
     Setup,
     /// Measure, and fail when a goal is missed
@@ -67,7 +74,8 @@ fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Task::Demo { arguments } => demo::run(&workspace, &arguments),
         Task::Test { skip } => checks::run(&workspace, &skip),
-        Task::Wasm => wasm::check(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Wasm => page::build(&workspace).map(|()| ExitCode::SUCCESS),
+        Task::Browser { files } => browser::run(&workspace, &files).map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench { name } => bench::run(&workspace, name),
     }

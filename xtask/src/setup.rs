@@ -1,11 +1,12 @@
 //! What the commands need beside Rust, and how a Debian machine gets it.
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::wasm;
+use crate::page::route::Route;
 use crate::workspace::{self, Workspace};
 
 /// Mesa's lavapipe is a Vulkan device on any CPU.
@@ -15,7 +16,9 @@ const VULKAN: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
 /// links with one, so without it this program would not exist.
 pub(crate) fn all(workspace: &Workspace) -> Result<()> {
     vulkan()?;
-    println!("wasm32: {}", wasm::Route::find(workspace)?);
+    node()?;
+    chromium()?;
+    println!("wasm32: {}", Route::find(workspace)?);
     println!("Everything that Herd's commands need is here.");
     Ok(())
 }
@@ -31,6 +34,37 @@ pub(crate) fn vulkan() -> Result<()> {
         bail!("there is still no Vulkan driver after installing {}", VULKAN.join(" "));
     }
     Ok(())
+}
+
+/// What the page's libraries come with.
+pub(crate) fn node() -> Result<()> {
+    let present = || starts("node", &["--version"]) && starts("npm", &["--version"]);
+    if !present() {
+        install("Node.js with npm", &["nodejs", "npm"])?;
+    }
+    if !present() {
+        bail!("Node.js and npm are installed, and do not start");
+    }
+    Ok(())
+}
+
+/// The browser of the browser tests.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("HERD_CHROMIUM") {
+        return Ok(path.into());
+    }
+    let find = || {
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let folders = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&folders)
+            .flat_map(|folder| names.map(|name| folder.join(name)))
+            .find(|path| path.is_file())
+    };
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    install("Chromium", &["chromium"])?;
+    find().context("Chromium is installed, and not in PATH; HERD_CHROMIUM=PATH names another one")
 }
 
 /// Installs Debian packages where that is possible; otherwise the error says what to install.

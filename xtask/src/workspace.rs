@@ -49,13 +49,17 @@ impl Workspace {
     /// Builds everything there is in one selection. A build of fewer crates would choose other
     /// features for what they share, and build Burn a second time.
     pub(crate) fn build(&self) -> Result<()> {
+        run(self.cargo().args(BUILD))
+    }
+
+    /// Says how long a first build takes, when this is one.
+    pub(crate) fn announce(&self) {
         if !self.binary("herd").exists() {
             eprintln!(
-                "Building Herd for the first time: about ten minutes on two cores, fewer on more. \
-                 Later starts take seconds."
+                "Building Herd for the first time, for browsers and for this machine: about half an \
+                 hour on two cores, less on more. Later starts take seconds."
             );
         }
-        run(self.cargo().args(BUILD))
     }
 
     /// The path of a built program.

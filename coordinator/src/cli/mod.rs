@@ -116,6 +116,9 @@ pub struct TrainArgs {
     /// Address to listen on; port 0 = any free one
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Serve the page so long after the end while a browser has it open; default: 600
+    #[arg(long, value_name = "SECONDS")]
+    pub linger: Option<String>,
     /// Folder of this run; default: runs/TIME_NAME
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<String>,
@@ -155,6 +158,7 @@ impl TrainArgs {
             ("init", &self.init),
             ("device", &self.device),
             ("listen", &self.listen),
+            ("linger", &self.linger),
             ("run_dir", &self.run_dir),
             ("name", &self.name),
         ];

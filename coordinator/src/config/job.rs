@@ -22,6 +22,9 @@ const BATCH_SIZE_MAX: u32 = 1 << 20;
 /// Most local worker processes: far more than a machine has cores.
 const WORKERS_MAX: u32 = 1024;
 
+/// A day.
+const LINGER_MAX: u32 = 86_400;
+
 /// Longest name of a run; it becomes part of a folder's name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -95,6 +98,8 @@ pub struct FleetSection {
     pub device: Device,
     /// `HOST:PORT` to listen on; port 0 = any free one.
     pub listen: String,
+    /// Seconds for which the page is still served after the end, while a browser is there.
+    pub linger: u32,
 }
 
 impl FleetSection {
@@ -235,6 +240,7 @@ fn fleet(reader: &Reader<'_>) -> Result<FleetSection, ConfigError> {
         min_workers: reader.count("fleet.min_workers", 0..=WORKERS_MAX)?,
         device: reader.typed("fleet.device")?,
         listen,
+        linger: reader.count("fleet.linger", 0..=LINGER_MAX)?,
     })
 }
 

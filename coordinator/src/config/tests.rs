@@ -194,7 +194,7 @@ fn unknown_keys_are_named_with_file_and_line() {
         ),
         (
             "\n[fleet]\nzzz = 3\n",
-            "job.toml, line 3: there is no key `fleet.zzz`; here may stand: device, listen, \
+            "job.toml, line 3: there is no key `fleet.zzz`; here may stand: device, linger, listen, \
              min_workers, workers",
         ),
         (

@@ -1,6 +1,7 @@
 //! The task that owns the engine: it tells the engine what happened and carries out what it says.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use protocol::message::bounded_text;
 use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, RunId, ToCoordinator, ToWorker};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
 use super::tally::{Tally, printable};
@@ -34,6 +36,19 @@ pub enum Ending {
     Failed,
 }
 
+impl Ending {
+    /// One sentence for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Complete => "the run is complete".to_owned(),
+            Self::Interrupted => "the run was stopped".to_owned(),
+            Self::Failed => "the coordinator failed".to_owned(),
+            Self::Deserted(reason) => reason.clone(),
+        }
+    }
+}
+
 /// What people may be shown while a run goes on.
 pub trait Display: Send {
     /// A sentence about something that happened.
@@ -50,6 +65,7 @@ pub struct Control {
     run: RunId,
     data: std_mpsc::Sender<DataCommand>,
     display: Box<dyn Display>,
+    board: Arc<Board>,
     sessions: HashMap<WorkerKey, Session>,
     tally: Tally,
     started: Instant,
@@ -101,6 +117,7 @@ impl Control {
         model_bytes: u64,
         local_workers: usize,
         display: Box<dyn Display>,
+        board: Arc<Board>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -108,6 +125,7 @@ impl Control {
             run,
             data,
             display,
+            board,
             sessions: HashMap::new(),
             tally: Tally::default(),
             started: now,
@@ -128,14 +146,15 @@ impl Control {
         }
     }
 
-    /// Runs until every sample is counted and every epoch evaluated, or the run is stopped.
+    /// Runs until every sample is counted, every delta answered and every epoch evaluated, or the run
+    /// is stopped.
     pub async fn run(
         mut self,
         mut events: mpsc::Receiver<ControlEvent>,
     ) -> (Ending, Tally, Status) {
         // A run that waits for its first worker has no event that would show it.
         self.display.status(&self.engine.status(), &self.tally);
-        while !self.finished || self.evaluations_due > 0 {
+        while !self.finished || self.evaluations_due > 0 || !self.held.is_empty() {
             let wake = self.engine.wake_at().map(|at| self.started + Duration::from_micros(at.0));
             tokio::select! {
                 biased;
@@ -192,6 +211,7 @@ impl Control {
                 self.evaluations_due = self.evaluations_due.saturating_sub(1);
                 let epochs = self.engine.status().epochs;
                 self.display.epoch(&record, epochs);
+                self.board.epoch(&record);
             }
             ControlEvent::ProcessEnded { name, failure, left } => {
                 self.process_ended(&name, failure, left);
@@ -333,6 +353,7 @@ impl Control {
         self.ending = Some(Ending::Failed);
         self.finished = true;
         self.evaluations_due = 0;
+        self.held.clear();
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -376,7 +397,6 @@ impl Control {
             }
             Action::Finished { .. } => {
                 self.finished = true;
-                // At once: workers would train on, and evaluation needs the cores.
                 self.dismiss();
             }
         }
@@ -403,6 +423,7 @@ impl Control {
             }
         }
         self.send(worker, ToWorker::Ack { lease, outcome });
+        self.dismiss();
     }
 
     /// An upload's place is free for the next one.
@@ -433,17 +454,17 @@ impl Control {
     }
 
     fn ended(&self) -> ToWorker {
-        let reason = match &self.ending {
-            None | Some(Ending::Complete) => "the run is complete".to_owned(),
-            Some(Ending::Interrupted) => "the run was stopped".to_owned(),
-            Some(Ending::Failed) => "the coordinator failed".to_owned(),
-            Some(Ending::Deserted(reason)) => reason.clone(),
-        };
+        let reason = self.ending.as_ref().unwrap_or(&Ending::Complete).sentence();
         ToWorker::Ended { run: self.run, reason: bounded_text(&reason) }
     }
 
-    /// Tells every worker that the run is over; their sessions then end.
+    /// Tells every worker that the run is over; their sessions then end. Not before all have heard
+    /// what became of their last deltas, and not later: they would train on, and evaluation needs
+    /// the cores.
     fn dismiss(&mut self) {
+        if !self.finished || !self.held.is_empty() {
+            return;
+        }
         let workers: HashSet<WorkerKey> = self.sessions.keys().copied().collect();
         for worker in workers {
             let ended = self.ended();
@@ -455,7 +476,10 @@ impl Control {
         let now = Instant::now();
         if now.duration_since(self.displayed) >= DISPLAY_INTERVAL || self.finished {
             self.displayed = now;
-            self.display.status(&self.engine.status(), &self.tally);
+            let status = self.engine.status();
+            self.display.status(&status, &self.tally);
+            let speed = self.tally.samples_per_second();
+            self.board.status(&status, speed, self.tally.elapsed(now), self.tally.curve());
         }
     }
 }

@@ -4,9 +4,12 @@
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`grants`]: which uploads may run
+//! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
 
+mod board;
 mod control;
+mod curve;
 mod data_plane;
 mod evaluation;
 mod grants;
@@ -18,6 +21,7 @@ use engine::merge::MergeOrder;
 use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
 use tokio::sync::mpsc;
 
+pub use board::Board;
 pub use control::{Control, Display, Ending};
 pub use data_plane::DataPlane;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};

@@ -8,6 +8,8 @@ use protocol::message::DeviceKind;
 use protocol::{Hello, Reason, Report};
 use serde::Serialize;
 
+use super::curve::Curve;
+
 /// One worker's part of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkerTally {
@@ -44,6 +46,7 @@ pub struct Tally {
     samples: u64,
     /// Loss sum and samples of the deltas that came, by the epoch of their lease.
     losses: BTreeMap<u32, (f64, u64)>,
+    curve: Curve,
 }
 
 impl Tally {
@@ -106,6 +109,7 @@ impl Tally {
         let (loss_sum, count) = self.losses.entry(epoch).or_default();
         *loss_sum += report.loss_sum;
         *count += samples;
+        self.curve.add(samples, report.loss_sum);
         if let Some(tally) = self.workers.get_mut(&worker.0) {
             tally.busy = tally.busy.saturating_add(Duration::from_micros(report.busy_us));
             tally.trained += samples;
@@ -136,6 +140,11 @@ impl Tally {
         // Late copies of units that were counted already.
         self.losses.retain(|late, _| *late > epoch);
         (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
+    }
+
+    /// Training loss over samples.
+    pub(super) fn curve(&self) -> &Curve {
+        &self.curve
     }
 
     /// From the first lease to the last merge.

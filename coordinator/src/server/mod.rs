@@ -1,8 +1,11 @@
-//! The HTTP server: workers' WebSockets and the shards that they fetch.
+//! The HTTP server: workers' WebSockets, the shards that they fetch, and the page for browsers.
 //!
+//! - `GET /join` and `/assets/...`: the page that volunteers open ([`page`])
+//! - `GET /v1/status`: how the run stands, for bearers of the run's token
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
 
+mod page;
 mod session;
 
 use std::collections::HashMap;
@@ -13,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
@@ -22,7 +26,8 @@ use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::run::ControlEvent;
+use crate::run::{Board, ControlEvent};
+pub use page::is_built as page_is_built;
 
 /// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.
 const READ_BUFFER_BYTES: usize = 16 << 10;
@@ -37,6 +42,7 @@ pub struct Shared {
     assignment: Assignment,
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
+    board: Arc<Board>,
     sessions: AtomicU64,
     /// Bytes of all messages and shards, from the coordinator's side.
     pub traffic: Arc<Traffic>,
@@ -59,15 +65,29 @@ impl Shared {
         assignment: Assignment,
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
+        board: Arc<Board>,
     ) -> Self {
         Self {
             token: blake3::hash(token.as_bytes()),
             assignment,
             shards,
             control,
+            board,
             sessions: AtomicU64::new(0),
             traffic: Arc::default(),
         }
+    }
+
+    /// Whether a request carries the token that admits.
+    fn bearer(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        if token.is_some_and(|token| self.admits(token)) {
+            return Ok(());
+        }
+        Err((StatusCode::UNAUTHORIZED, "the token does not admit to this run\n"))
     }
 
     /// Whether a token admits. Hashes are compared in constant time.
@@ -86,8 +106,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let router = Router::new()
+        .route("/", get(async || Redirect::temporary("/join")))
+        .route("/join", get(page::join))
+        .route("/assets/{bundle}/{name}", get(page::asset))
         .route("/v1/worker", get(worker))
         .route("/v1/shards/{digest}", get(shard))
+        .route("/v1/status", get(status))
+        .layer(map_response(page::protect))
         .with_state(shared);
     // A session's messages are small and answer each other: none may wait for the one before it to
     // be acknowledged.
@@ -131,13 +156,8 @@ async fn shard(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    if !token.is_some_and(|token| shared.admits(token)) {
-        return (StatusCode::UNAUTHORIZED, "the token does not admit to this run\n")
-            .into_response();
+    if let Err(refusal) = shared.bearer(&headers) {
+        return refusal.into_response();
     }
     let found = Digest::from_hex(&digest).and_then(|digest| shared.shards.get(&digest));
     let Some(bytes) = found else {
@@ -150,4 +170,18 @@ async fn shard(
         (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
     ];
     (cache, bytes.clone()).into_response()
+}
+
+async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = shared.bearer(&headers) {
+        return refusal.into_response();
+    }
+    match shared.board.read() {
+        Ok(json) => {
+            let headers =
+                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            (headers, json).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }

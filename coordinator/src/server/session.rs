@@ -262,7 +262,7 @@ impl Writer {
                 None => timeout(PING_INTERVAL, queue.recv()).await,
             };
             let sent = match next {
-                Err(_) => self.send(Message::Ping(Bytes::new())).await,
+                Err(_) => self.sign_of_life().await,
                 Ok(Some(outgoing)) => self.outgoing(outgoing, queue).await,
                 Ok(None) => return Close::normal("the session was ended by the coordinator"),
             };
@@ -270,6 +270,11 @@ impl Writer {
                 return close;
             }
         }
+    }
+
+    async fn sign_of_life(&mut self) -> Result<(), Close> {
+        self.send(Message::Ping(Bytes::new())).await?;
+        self.message(&ToWorker::Alive, &[]).await
     }
 
     async fn outgoing(

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use engine::Status;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::Plan;
+use qrcode::render::unicode;
+use qrcode::{EcLevel, QrCode};
 
 use super::summary::{grouped, percent};
 use crate::config::Job;
@@ -35,6 +37,11 @@ impl Log {
 #[allow(clippy::print_stderr, reason = "this is the command line")]
 fn eprint_line(line: &str) {
     eprintln!("{line}");
+}
+
+/// Prints a sentence after a run has ended.
+pub(super) fn note(line: &str) {
+    eprint_line(line);
 }
 
 /// Prints a warning before a run starts.
@@ -65,10 +72,12 @@ impl Terminal {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let head = vec![
+        let reached = elsewhere(address);
+        let mut head = vec![
             format!("run     {} in {}", job.name, folder.display()),
-            format!("join    herd-worker ws://{} --token {token}", elsewhere(address)),
+            format!("join    herd-worker ws://{reached} --token {token}"),
         ];
+        head.extend(page_lines(reached, token));
         let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
     }
@@ -86,6 +95,28 @@ impl Terminal {
         let parameters = grouped(plan.parameters());
         self.log.say(&format!("model   {parameters} parameters"));
     }
+}
+
+/// The link that volunteers open, and the same as a picture for phones.
+fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
+    if !crate::server::page_is_built() {
+        let remedy = "not in this build of herd: run `cargo xtask wasm` and build again";
+        return vec![format!("page    {remedy}")];
+    }
+    let link = format!("http://{address}/join#{token}");
+    let mut lines = vec![format!("page    {link}")];
+    // A phone cannot open a link to this machine's own loopback.
+    if address.ip().is_loopback() {
+        lines.push(
+            "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
+        );
+    }
+    if (std::io::stderr().is_terminal() || !address.ip().is_loopback())
+        && let Ok(code) = QrCode::with_error_correction_level(&link, EcLevel::L)
+    {
+        lines.push(code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+    }
+    lines
 }
 
 /// The address at which other machines reach a listener that may listen on all addresses.

@@ -4,15 +4,16 @@
 //! - [`plan`]: what `--dry-run` prints
 //! - [`local`]: local worker processes
 //! - [`display`]: progress on a terminal or in plain lines
+//! - [`serving`]: the server, and how long it outlives the run
 //! - [`summary`]: what is said at the end
 
 mod display;
 mod local;
 mod plan;
 mod prepare;
+mod serving;
 mod summary;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,13 +25,14 @@ use engine::merge::Master;
 use engine::{Engine, Status};
 use protocol::{Assignment, RunId, ToWorker, Version, frame};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
-use crate::run::{Control, ControlEvent, DataPlane, Ending, Evaluation, Tally};
-use crate::server::{self, Shared, Traffic};
+use crate::run::{Board, Control, ControlEvent, DataPlane, Ending, Evaluation, Tally};
+use crate::server::{Shared, Traffic};
 use crate::storage::RunFolder;
 use prepare::Prepared;
+use serving::Serving;
 use summary::Summary;
 
 /// This coordinator trains one run.
@@ -68,10 +70,12 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     // The port before the folder: a run that cannot listen leaves nothing behind.
     let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
     let folder = RunFolder::create(&prepared.job)?;
-    let summary = runtime.block_on(run(prepared, engine, listener, folder, worker))?;
+    let linger = Duration::from_secs(prepared.job.fleet.linger.into());
+    let (summary, serving) = runtime.block_on(run(prepared, engine, listener, folder, worker))?;
+    summary.print(args.json)?;
+    runtime.block_on(serving.end(linger));
     // Sessions that do not end in time are cut off.
     runtime.shutdown_timeout(END_TIMEOUT);
-    summary.print(args.json)?;
     if summary.ending == Ending::Complete
         && summary.status.merged_samples < summary.status.total_samples / 2
     {
@@ -104,7 +108,7 @@ async fn run(
     listener: TcpListener,
     folder: RunFolder,
     worker: Option<PathBuf>,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<(Summary, Serving)> {
     let Prepared { job, plan, splits, shards, initial } = prepared;
     let address = listener.local_addr()?;
     let token = new_token()?;
@@ -129,9 +133,10 @@ async fn run(
         return Err(Failure::Data(message).into());
     }
     let (events, queue) = mpsc::channel(EVENTS_MAX);
-    let stored =
-        shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect::<HashMap<_, _>>();
-    let shared = Arc::new(Shared::new(&token, assignment, stored, events.clone()));
+    let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
+    let min_workers = job.fleet.workers_at_start();
+    let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers));
+    let shared = Shared::new(&token, assignment, stored, events.clone(), board.clone());
     let traffic = shared.traffic.clone();
 
     let version = Version { incarnation: INCARNATION, number: 0 };
@@ -149,11 +154,7 @@ async fn run(
     let model_bytes = codec.bytes(&table) as u64;
     let data = DataPlane::start(master, table, codec, events.clone(), evaluation.snapshots)?;
 
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::serve(listener, shared, async {
-        // The sender is dropped when the run is over.
-        let _ = stopped.await;
-    }));
+    let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan);
     let processes = local::start(worker, &job, address, &token, &events, &display.log())?;
@@ -165,6 +166,7 @@ async fn run(
         model_bytes,
         job.fleet.workers as usize,
         Box::new(display),
+        board.clone(),
     );
     drop(events);
     let (ending, tally, status) = control.run(queue).await;
@@ -186,10 +188,9 @@ async fn run(
     });
     let outcome = finishing.await??;
     processes.wait().await;
-    drop(stop);
-    // Sessions have ended; what lingers is cut off with the runtime.
-    let _ = tokio::time::timeout(END_TIMEOUT, server).await;
-    Ok(summarise(&plan, &path, outcome, ending, &tally, &status, &traffic))
+    board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
+    let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
+    Ok((summary, serving))
 }
 
 fn join<T>(thread: thread::JoinHandle<T>) -> anyhow::Result<T> {

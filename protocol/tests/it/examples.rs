@@ -166,6 +166,7 @@ pub(crate) fn to_worker() -> Vec<Example<ToWorker>> {
             "",
             "08 07 04646f6e65",
         ),
+        Example::new(ToWorker::Alive, "", "09"),
     ]
 }
 

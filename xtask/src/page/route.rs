@@ -1,4 +1,4 @@
-//! The wasm32 check: what a browser worker will link must compile for it.
+//! Which compiler builds for wasm32.
 //!
 //! The target's standard library comes from the first of these that works:
 //! - it is installed for the toolchain in use;
@@ -10,7 +10,7 @@
 
 use std::env;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,9 @@ use crate::setup;
 use crate::workspace::{self, Workspace};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The one profile of what runs in browsers; Cargo.toml says what is in it.
+const PROFILE: &str = "wasm";
 
 /// Where the network answers, the download takes seconds; where it does not, waiting is no use.
 const DOWNLOAD_SECONDS: &str = "120";
@@ -78,9 +81,22 @@ impl Route {
         )
     }
 
-    /// A cargo command for the wasm32 target. Its own target folder: another compiler and other
-    /// features must not disturb the native build.
-    pub(crate) fn cargo(self, workspace: &Workspace, command: &str) -> Command {
+    /// Where this compiler builds. Not where the native one does: another compiler and other
+    /// features must not disturb each other.
+    fn folder(self, workspace: &Workspace) -> PathBuf {
+        workspace.target.join(match self {
+            Self::Installed => "wasm",
+            Self::Debian => "wasm-debian",
+        })
+    }
+
+    /// Where it leaves a file that it built.
+    pub(super) fn output(self, workspace: &Workspace, file: &str) -> PathBuf {
+        self.folder(workspace).join(TARGET).join(PROFILE).join(file)
+    }
+
+    /// A cargo command for the wasm32 target.
+    pub(super) fn cargo(self, workspace: &Workspace, command: &str) -> Command {
         let mut cargo = match self {
             Self::Installed => workspace.cargo(),
             Self::Debian => {
@@ -92,27 +108,15 @@ impl Route {
                 cargo
             }
         };
-        let folder = match self {
-            Self::Installed => "wasm",
-            Self::Debian => "wasm-debian",
-        };
         // Browsers have had 128-bit SIMD since 2021 (Safari since 2023); Burn's kernels need it.
         cargo.env("RUSTFLAGS", "-C target-feature=+simd128");
-        cargo.args([command, "--release", "--locked", "--target", TARGET, "--target-dir"]);
-        cargo.arg(workspace.target.join(folder));
+        cargo.args([command, "--profile", PROFILE, "--locked", "--target", TARGET, "--target-dir"]);
+        cargo.arg(self.folder(workspace));
         if self == Self::Debian {
             cargo.arg("-Zbuild-std=std,panic_abort");
         }
         cargo
     }
-}
-
-/// Checks the crates that a browser needs.
-pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let route = Route::find(workspace)?;
-    eprintln!("wasm32 with {route}");
-    let crates = ["-p", "protocol", "-p", "model", "-p", "worker-core", "--lib"];
-    workspace::run(route.cargo(workspace, "check").args(crates))
 }
 
 fn has_target(workspace: &Workspace) -> bool {

@@ -1,0 +1,93 @@
+// The coordinator of a test: a run of `herd train` with its address, token and ledger.
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+
+import { Program } from './program.mjs'
+
+const STATUS_SECONDS = 10
+
+export class Herd {
+  /** The `ws://HOST:PORT` for native workers. */
+  address = ''
+  /** The `http://HOST:PORT` of the page. */
+  origin = ''
+  token = ''
+
+  /** Starts a run without local workers. `args` are further flags of `herd train`; `onProgram` is told of
+   * the process before anything can fail. */
+  static async start(folder, { job, args = [], linger = 0 }, onProgram) {
+    const herd = new Herd()
+    herd.folder = path.join(folder, 'run')
+    const common = ['--json', '--workers', '0', '--listen', '127.0.0.1:0', '--linger', String(linger)]
+    const all = ['train', ...(job ? [job] : []), ...common, '--run-dir', herd.folder, ...args]
+    herd.program = new Program('herd', all, folder)
+    onProgram(herd.program)
+    const join = await herd.program.line(/^join +herd-worker (ws:\S+) --token (\S+)$/m)
+    const page = await herd.program.line(/^page +(http:\/\/[^/\s]+)\/join#(\S+)$/m)
+    herd.address = join[1]
+    herd.token = join[2]
+    herd.origin = page[1]
+    assert.equal(page[2], herd.token, 'both ways of joining carry the same token')
+    return herd
+  }
+
+  /** The link for a browser. `through` is another origin that leads to the same coordinator. */
+  link({ device, name, token = this.token, through = this.origin } = {}) {
+    const query = new URLSearchParams()
+    if (device) query.set('device', device)
+    if (name) query.set('name', name)
+    const question = query.size > 0 ? `?${query}` : ''
+    return `${through}/join${question}${token === '' ? '' : `#${token}`}`
+  }
+
+  /** A native worker of this run. */
+  worker(folder, name, args = []) {
+    const all = [this.address, '--token', this.token, '--once', '--device', 'cpu', '--name', name, ...args]
+    return new Program('herd-worker', all, folder)
+  }
+
+  /** What the page is told about the run. */
+  async status() {
+    const response = await fetch(`${this.origin}/v1/status`, {
+      headers: { authorization: `Bearer ${this.token}` },
+      signal: AbortSignal.timeout(STATUS_SECONDS * 1000),
+    })
+    assert.equal(response.status, 200, 'the coordinator tells its status')
+    return response.json()
+  }
+
+  /** Waits for the end of the process and gives the ledger that it printed. */
+  async ledger(seconds = 120) {
+    const code = await this.program.end(seconds)
+    assert.equal(code, 0, this.program.tail())
+    return JSON.parse(this.program.output.trim().split('\n').at(-1))
+  }
+
+  /** The samples that each epoch counted. */
+  async epochs() {
+    const text = await readFile(path.join(this.folder, 'metrics.jsonl'), 'utf8')
+    return text.trim().split('\n').map((line) => JSON.parse(line).samples)
+  }
+}
+
+/** Checks that a complete run counted each row of each epoch once, whoever trained it. */
+export async function assertExact(herd, ledger, { rows, epochs }) {
+  assert.equal(ledger.ending, 'complete', JSON.stringify(ledger))
+  assert.equal(ledger.totals.samples, rows * epochs, 'samples of the totals')
+  assert.equal(ledger.samples, rows * epochs, 'samples of the run')
+  const sum = ledger.workers.reduce((total, worker) => total + worker.samples, 0)
+  assert.equal(sum, rows * epochs, 'samples of all workers')
+  const counted = await herd.epochs()
+  assert.deepEqual(counted, Array(epochs).fill(rows), 'samples of each epoch')
+}
+
+/** The ledger's entries of a worker: one for each session that it had. */
+export function entries(ledger, name) {
+  return ledger.workers.filter((worker) => worker.name === name)
+}
+
+/** Merged samples of all sessions of a worker. */
+export function samplesOf(ledger, name) {
+  return entries(ledger, name).reduce((sum, worker) => sum + worker.samples, 0)
+}

@@ -1,0 +1,43 @@
+//! What the Web Worker's script calls.
+
+use std::panic;
+
+use js_sys::Function;
+use wasm_bindgen::prelude::*;
+
+use crate::news::{self, End, News, Options};
+use crate::{scope, shell, training};
+
+/// Starts the worker and returns at once; `listener` is called with news from then on.
+///
+/// # Errors
+/// When the options are not what this version expects.
+#[wasm_bindgen]
+pub fn start(options: JsValue, listener: Function) -> Result<(), JsValue> {
+    news::listen(listener);
+    panic::set_hook(Box::new(|info| {
+        scope::log(&info.to_string());
+        news::tell(&News::Ended { kind: End::Crashed, reason: info.to_string() });
+    }));
+    let options: Options = serde_wasm_bindgen::from_value(options)?;
+    wasm_bindgen_futures::spawn_local(shell::run(options));
+    Ok(())
+}
+
+/// Sets the part of the time that may be spent computing, from 0.05 to 1.
+#[wasm_bindgen]
+pub fn set_duty(duty: f64) {
+    training::set_duty(duty);
+}
+
+/// Gives the lease back, says goodbye and ends.
+#[wasm_bindgen]
+pub fn stop(reason: &str) {
+    shell::stop(reason);
+}
+
+/// Bytes of this Web Worker's memory.
+#[wasm_bindgen]
+pub fn memory_bytes() -> f64 {
+    scope::memory_bytes()
+}
