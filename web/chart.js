@@ -141,9 +141,9 @@ function markLast(plot, colour) {
 /** @param {Status} status @returns {Table} */
 export function lossTable(status) {
   const curve = status.curve.filter(([samples, loss]) => words.known(samples) && words.known(loss))
-  const seen = status.records.filter((record) => words.known(record.validation_loss))
+  const seen = placed(status.records).filter(([, record]) => words.known(record.validation_loss))
   const training = columns(curve)
-  const validation = columns(seen.map((record) => [record.samples, Number(record.validation_loss)]))
+  const validation = columns(seen.map(([end, record]) => [end, Number(record.validation_loss)]))
   if (training[0].length === 0 && validation[0].length === 0) return { x: [], series: [] }
   const [x, ...series] = uPlot.join([training, validation])
   return { x: Array.from(x), series: series.map((values) => Array.from(values, (value) => value ?? null)) }
@@ -155,11 +155,18 @@ export function metricTable(records) {
   const accuracy = records.some((record) => words.known(record.validation_accuracy))
   const value = (/** @type {EpochRecord} */ record) =>
     accuracy ? record.validation_accuracy : record.validation_mae
-  const seen = records.filter((record) => words.known(value(record)))
+  const seen = placed(records).filter(([, record]) => words.known(value(record)))
   if (seen.length === 0) return null
-  const [x, y] = columns(seen.map((record) => [record.samples, Number(value(record))]))
+  const [x, y] = columns(seen.map(([end, record]) => [end, Number(value(record))]))
   const name = accuracy ? 'Validation accuracy' : 'Validation mean absolute error'
   return { name, accuracy, table: { x, series: [y] } }
+}
+
+/** Each epoch's record with where it stands: the samples of the run up to its end.
+ * @param {EpochRecord[]} records @returns {[number, EpochRecord][]} */
+function placed(records) {
+  let end = 0
+  return records.map((record) => [(end += record.samples), record])
 }
 
 /** uPlot wants columns, ascending in x, each x once.

@@ -16,8 +16,6 @@ export class StatusPoller {
   #failures = 0
   #refused = false
   #lastAnswer = performance.now()
-  /** The run has ended and the last answer after that has come. */
-  #done = false
   #asking = false
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer
@@ -44,7 +42,7 @@ export class StatusPoller {
 
   /** Asks now, and from then on regularly. */
   ask() {
-    if (this.#asking || this.#done || this.#refused) return
+    if (this.#asking || this.#refused) return
     clearTimeout(this.#timer)
     this.#asking = true
     void this.#askOnce().finally(() => {
@@ -75,11 +73,12 @@ export class StatusPoller {
       // A coordinator that leaves after its run has said all that it had to say.
       if (!wasOver) this.#failures += 1
     }
-    this.#done = wasOver
   }
 
   #pause() {
     if (this.#failures > 0) return Math.min(SLOWEST_MS, VISIBLE_MS * 2 ** (this.#failures - 1))
+    // After the end there is no news; but the coordinator serves the page while somebody asks.
+    if (this.latest?.state === 'ended') return SLOWEST_MS
     return document.hidden ? HIDDEN_MS : VISIBLE_MS
   }
 }

@@ -23,7 +23,7 @@ export interface StartOptions {
 
 /** The wasm-bindgen module that worker.js imports. */
 export interface Glue {
-  default(input: { module_or_path: WebAssembly.Module }): Promise<unknown>
+  default(input: { module_or_path: WebAssembly.Module }): Promise<{ __wasm_call_ctors(): void }>
   start(options: StartOptions, onEvent: (event: WorkerEvent) => void): void
   set_duty(value: number): void
   stop(reason: string): void

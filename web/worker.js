@@ -25,7 +25,9 @@ function crashed(error) {
 async function begin(url, module, options) {
   if (typeof WebAssembly !== 'object') throw new Error('WebAssembly is not available in this browser')
   const glue = /** @type {Glue} */ (await import(url))
-  await glue.default({ module_or_path: module })
+  const exports = await glue.default({ module_or_path: module })
+  // Once, before anything else: the linker leaves the module's constructors to who loads it.
+  exports.__wasm_call_ctors()
   glue.start(options, tell)
   return glue
 }

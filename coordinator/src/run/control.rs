@@ -70,6 +70,8 @@ pub struct Control {
     tally: Tally,
     started: Instant,
     displayed: Instant,
+    /// When what happened since then is to be shown.
+    show_at: Option<Instant>,
     /// Deltas that arrived and are not with the data plane yet.
     received: HashMap<LeaseId, (WorkerKey, Bytes)>,
     /// Deltas with the data plane, with whose they are and their samples.
@@ -130,6 +132,7 @@ impl Control {
             tally: Tally::default(),
             started: now,
             displayed: now,
+            show_at: None,
             received: HashMap::new(),
             held: HashMap::new(),
             leased: HashMap::new(),
@@ -164,6 +167,7 @@ impl Control {
                 },
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
+                () = sleep_until(self.show_at) => {}
             }
             self.show();
         }
@@ -474,7 +478,9 @@ impl Control {
 
     fn show(&mut self) {
         let now = Instant::now();
-        if now.duration_since(self.displayed) >= DISPLAY_INTERVAL || self.finished {
+        let due = self.displayed + DISPLAY_INTERVAL;
+        self.show_at = Some(due).filter(|due| *due > now && !self.finished);
+        if self.show_at.is_none() {
             self.displayed = now;
             let status = self.engine.status();
             self.display.status(&status, &self.tally);

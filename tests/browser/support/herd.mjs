@@ -7,6 +7,9 @@ import { Program } from './program.mjs'
 
 const STATUS_SECONDS = 10
 
+/** The exit code of a run that was stopped. */
+const INTERRUPTED = 130
+
 export class Herd {
   /** The `ws://HOST:PORT` for native workers. */
   address = ''
@@ -58,10 +61,16 @@ export class Herd {
   }
 
   /** Waits for the end of the process and gives the ledger that it printed. */
-  async ledger(seconds = 120) {
+  async ledger(seconds = 120, expected = 0) {
     const code = await this.program.end(seconds)
-    assert.equal(code, 0, this.program.tail())
+    assert.equal(code, expected, this.program.tail())
     return JSON.parse(this.program.output.trim().split('\n').at(-1))
+  }
+
+  /** Ends the run as Ctrl-C does, and gives its ledger. */
+  interrupted() {
+    this.program.kill('SIGINT')
+    return this.ledger(60, INTERRUPTED)
   }
 
   /** The samples that each epoch counted. */

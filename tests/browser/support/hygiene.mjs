@@ -9,6 +9,7 @@ export class Hygiene {
   /** All that the page and its Workers logged, for a test that failed. */
   console = []
   #origins
+  #times = []
 
   /** `origins` are those that the page may talk to. */
   static async watch(page, origins) {
@@ -49,11 +50,16 @@ export class Hygiene {
 
   #found(kind, text) {
     this.findings.push(`${kind}: ${text}`)
+    this.#times.push(Date.now())
   }
 
-  /** What was found and is not allowed by one of the patterns. */
-  beyond(allowed) {
-    return this.findings.filter((finding) => !allowed.some((pattern) => pattern.test(finding)))
+  /** What was found and is not allowed by one of the patterns. After `gone`, when the coordinator had ended,
+   * it is no fault of the page that it cannot be reached. */
+  beyond(allowed, gone = Infinity) {
+    return this.findings.filter((finding, index) => {
+      const late = this.#times[index] >= gone && CONNECTION_ERRORS.test(finding)
+      return !late && !allowed.some((pattern) => pattern.test(finding))
+    })
   }
 }
 

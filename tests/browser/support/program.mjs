@@ -59,6 +59,7 @@ export class Program {
     this.#ended = Promise.race([failed, closed]).then((code) => {
       running.delete(this)
       this.code = code
+      this.endedAt = Date.now()
       return code
     })
     this.#ended.catch(() => {})

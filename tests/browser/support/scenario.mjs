@@ -18,12 +18,15 @@ import { within } from './waiting.mjs'
 export const PICTURES = fileURLToPath(new URL('../screenshots/', import.meta.url))
 
 const CLEANUP_SECONDS = 30
+/** A coordinator closes its port so long before its process is gone. */
+const EXIT_MS = 2000
 const WIDE = { width: 1280, height: 900 }
 
 class Stage {
   tabs = []
   folder = ''
   #programs = []
+  #coordinators = []
   #closers = []
   #numbers = 0
 
@@ -36,8 +39,16 @@ class Stage {
     this.#numbers += 1
     const folder = path.join(this.folder, `herd-${this.#numbers}`)
     await mkdir(folder)
-    const herd = await Herd.start(folder, options, (program) => this.#programs.push(program))
-    return herd
+    return Herd.start(folder, options, (program) => {
+      this.#programs.push(program)
+      this.#coordinators.push(program)
+    })
+  }
+
+  /** All misbehaviour of all pages. */
+  findings(allow) {
+    const ends = this.#coordinators.map((program) => program.endedAt ?? Infinity)
+    return this.tabs.flatMap((tab) => tab.hygiene.beyond(allow, Math.min(...ends) - EXIT_MS))
   }
 
   /** A native worker of a run. */
@@ -124,8 +135,7 @@ export function scenario(name, { minutes = 2, allow = [] }, body) {
     await stage.open()
     try {
       await within(minutes * 60, name, body(stage))
-      const findings = stage.tabs.flatMap((tab) => tab.hygiene.beyond(allow))
-      assert.deepEqual(findings, [], 'no page misbehaves')
+      assert.deepEqual(stage.findings(allow), [], 'no page misbehaves')
     } catch (error) {
       console.error(`${name}: ${error.message}\n${await stage.report()}`)
       throw error
