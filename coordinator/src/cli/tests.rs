@@ -41,6 +41,7 @@ fn every_flag_of_a_job_sets_its_key() {
         ("--init", "a.safetensors"),
         ("--device", "cpu"),
         ("--listen", "0.0.0.0:1"),
+        ("--linger", "0"),
         ("--run-dir", "here"),
         ("--name", "n"),
     ];

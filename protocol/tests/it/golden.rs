@@ -23,8 +23,10 @@ fn assert_golden<M: Message + PartialEq + std::fmt::Debug>(example: &Example<M>)
 fn assert_complete<M: Message + std::fmt::Debug>(examples: &[Example<M>]) {
     for (index, example) in examples.iter().enumerate() {
         assert_eq!(example.header[0] as usize, index, "{:?}", example.message);
-        let cut = postcard::from_bytes::<M>(&[index as u8]).unwrap_err();
-        assert_eq!(cut, postcard::Error::DeserializeUnexpectedEnd);
+        let cut = postcard::from_bytes::<M>(&[index as u8]);
+        // The index alone is a whole message only where there are no fields.
+        let is_whole = example.header.len() == 1;
+        assert_eq!(cut.err(), (!is_whole).then_some(postcard::Error::DeserializeUnexpectedEnd));
     }
     let unknown = postcard::from_bytes::<M>(&[examples.len() as u8]).unwrap_err();
     assert_eq!(unknown, postcard::Error::SerdeDeCustom, "a variant has no example");
