@@ -9,19 +9,26 @@ import { DIGITS_ROWS, IRIS_ROWS, irisJob } from './support/jobs.mjs'
 import { scenario } from './support/scenario.mjs'
 import { holds, until } from './support/waiting.mjs'
 
-/** So many that a tab alone needs minutes: a native worker finishes the run when the fault is over. */
-const EPOCHS = 150
+/** So many that a tab that takes it easy needs a minute for them. When the fault is over, a native worker
+ * finishes the run. */
+const EPOCHS = 60
+const INTENSITY = 30
 
 /** A run on all digits. */
 function digits(stage, linger = 0) {
   return stage.herd({ args: ['--validation-split', '0', '--epochs', String(EPOCHS)], linger })
 }
 
-/** A tab that has had its first update merged. */
+/** Starts a tab, at a low intensity, and waits for its first merged update. */
+async function train(tab) {
+  await tab.start()
+  await tab.id('intensity').fill(String(INTENSITY))
+  await tab.untilAccepted()
+}
+
 async function trainingTab(stage, herd, name, more = {}) {
   const tab = await stage.tab(herd, { device: 'cpu', name, ...more })
-  await tab.start()
-  await tab.untilAccepted()
+  await train(tab)
   return tab
 }
 
@@ -75,8 +82,7 @@ scenario('a reloaded tab trains on', {}, async (stage) => {
   await tab.page.reload()
   await herd.program.line(/^reloader left: .*/m)
   assert.equal(await tab.number('accepted'), 0, 'the page began anew')
-  await tab.start()
-  await tab.untilAccepted()
+  await train(tab)
   const ledger = await finish(stage, herd)
   const sessions = entries(ledger, 'reloader')
   assert.equal(sessions.length, 2, JSON.stringify(ledger.workers))
@@ -111,7 +117,9 @@ scenario('a network that stands still for 5 s does no harm', { allow: [CONNECTIO
   const ledger = await finish(stage, herd)
   const sessions = entries(ledger, 'patient')
   assert.equal(sessions.length, 1, 'the session lived through it')
-  assert.deepEqual(sessions[0].rejected, {}, 'and so did its lease')
+  // The lease may have been given to another as well, when its deadline passed; nobody is to blame.
+  const { duplicate, ...refused } = sessions[0].rejected
+  assert.deepEqual(refused, {}, 'nothing was refused')
 })
 
 scenario('a network that stands still for 60 s costs a lease, not the run', { minutes: 4, allow: [CONNECTION_ERRORS] }, async (stage) => {
@@ -142,8 +150,7 @@ scenario('a frozen page does not hold up the run', { minutes: 3 }, async (stage)
     })
   })
   await tab.page.goto(herd.link({ device: 'cpu', name: 'sleeper' }))
-  await tab.start()
-  await tab.untilAccepted()
+  await train(tab)
   const session = await tab.page.context().newCDPSession(tab.page)
   const become = (state) => session.send('Page.setWebLifecycleState', { state })
 
@@ -157,7 +164,7 @@ scenario('a frozen page does not hold up the run', { minutes: 3 }, async (stage)
   assert.equal(await tab.page.evaluate(() => window.herdFreezes), 2)
   const native = stage.worker(herd, 'finisher')
   assert.equal(await native.end(), 0, native.tail())
-  assert.equal((await herd.status()).state, 'ended', 'the run ended without the frozen page')
+  await until('the run ends without the frozen page', async () => (await herd.status()).state === 'ended')
   await become('active')
   await tab.untilState('ended', 12)
   const ledger = await herd.ledger()

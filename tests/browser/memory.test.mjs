@@ -51,8 +51,8 @@ async function assertBounded(stage, { kind, device, steps, types }) {
   assert.equal(await tab.number('rejected'), 0, 'all that was trained was good')
 }
 
-scenario('memory is bounded over 4,000 steps on the processor', { minutes: 3 }, (stage) =>
-  assertBounded(stage, { kind: 'plain', device: 'cpu', steps: 4000, types: ['renderer'] }))
+scenario('memory is bounded over 8,000 steps on the processor', { minutes: 3 }, (stage) =>
+  assertBounded(stage, { kind: 'plain', device: 'cpu', steps: 8000, types: ['renderer'] }))
 
-scenario('memory is bounded over 400 steps on the graphics card', { minutes: 5 }, (stage) =>
-  assertBounded(stage, { kind: 'webgpu', device: 'webgpu', steps: 400, types: ['renderer', 'GPU'] }))
+scenario('memory is bounded over 800 steps on the graphics card', { minutes: 5 }, (stage) =>
+  assertBounded(stage, { kind: 'webgpu', device: 'webgpu', steps: 800, types: ['renderer', 'GPU'] }))

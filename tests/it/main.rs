@@ -1,4 +1,5 @@
 //! Integration tests of the whole workspace, in one binary: it links Burn once.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 // Mistakes of a user: one clear sentence each, and the right exit code.
 mod commands;

@@ -21,6 +21,7 @@ pub struct Arguments {
 
     /// Admits to the run; `herd train` prints it
     #[arg(long, env = "HERD_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(allow_hyphen_values = true)]
     pub token: String,
 
     /// Which processor trains; auto measures what is there and takes the faster

@@ -3,7 +3,9 @@
 use std::panic;
 
 use js_sys::Function;
+use model::{Plan, Spec};
 use wasm_bindgen::prelude::*;
+use worker_core::probe;
 
 use crate::news::{self, End, News, Options};
 use crate::{scope, shell, training};
@@ -34,6 +36,17 @@ pub fn set_duty(duty: f64) {
 #[wasm_bindgen]
 pub fn stop(reason: &str) {
     shell::stop(reason);
+}
+
+/// Steps per second of a model (a spec as JSON) on the processor, with nothing around it: what the
+/// benchmark compares a tab with.
+///
+/// # Errors
+/// When the spec does not check.
+#[wasm_bindgen]
+pub async fn steps_per_second(spec: String, batch_size: usize) -> Result<Option<f64>, JsError> {
+    let plan = Plan::new(&Spec::from_json(&spec)?)?;
+    Ok(probe::steps_per_second(&plan, &model::cpu(), batch_size, scope::now).await)
 }
 
 /// Bytes of this Web Worker's memory.

@@ -235,11 +235,17 @@ fn nothing_learnt(status: &Status) -> anyhow::Error {
     Failure::Target(message).into()
 }
 
-/// 256 random bits that admit to a run.
+/// 256 random bits that admit to a run. No dash or underscore stands at an end: in front it would look
+/// like a flag, behind it is easily left out when a link is copied.
 fn new_token() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-    Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    loop {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+        let token = data_encoding::BASE64URL_NOPAD.encode(&bytes);
+        if !token.starts_with(['-', '_']) && !token.ends_with(['-', '_']) {
+            return Ok(token);
+        }
+    }
 }
 
 /// The first Ctrl-C ends the run and keeps what is there; the second ends the process.

@@ -46,7 +46,7 @@ export class Herd {
 
   /** A native worker of this run. */
   worker(folder, name, args = []) {
-    const all = [this.address, '--token', this.token, '--once', '--device', 'cpu', '--name', name, ...args]
+    const all = [this.address, `--token=${this.token}`, '--once', '--device', 'cpu', '--name', name, ...args]
     return new Program('herd-worker', all, folder)
   }
 

@@ -15,22 +15,29 @@ use crate::workspace::{self, Workspace};
 
 mod modes;
 mod overhead;
+mod page;
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Benchmark {
     /// Samples per second through the coordinator against a plain Burn loop
     Overhead,
+    /// A browser tab: from the click to the first merged update, samples per second
+    Page,
     /// Test accuracy of each mode and frequency on the digits
     Modes,
 }
 
 /// Builds, measures, reports.
 pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCode> {
+    if matches!(benchmark, Benchmark::Page) {
+        crate::page::build(workspace)?;
+    }
     workspace.build()?;
     let mut bench = Bench { workspace, commands: Vec::new(), runs: Vec::new() };
     let (name, report) = match benchmark {
         Benchmark::Overhead => ("overhead", overhead::measure(&mut bench)?),
+        Benchmark::Page => ("page", page::measure(&mut bench)?),
         Benchmark::Modes => ("modes", modes::measure(&mut bench)?),
     };
     let text = report.text(name, &bench)?;

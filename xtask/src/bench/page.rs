@@ -1,0 +1,61 @@
+//! A browser tab: how soon it contributes, and how fast.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Bench, Report, Spread, number, verdict};
+use crate::page;
+use crate::setup;
+
+const ROUNDS: usize = 5;
+
+/// Share of the speed of the same steps in that browser, with nothing around them.
+const LOOP_GOAL: f64 = 0.9;
+
+/// Epochs of the plain loop that last several seconds.
+const NATIVE_EPOCHS: &str = "40";
+
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
+    page::packages(bench.workspace)?;
+    let chromium = setup::chromium()?;
+    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    let (mut tab, mut alone, mut native) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        eprintln!("round {} of {ROUNDS}", round + 1);
+        let mut node = Command::new("node");
+        node.arg(bench.workspace.root.join("tests/browser/measure.mjs"));
+        node.env("HERD_BIN", bench.workspace.target.join("release"));
+        node.env("HERD_CHROMIUM", &chromium);
+        let result = bench.run(&mut node)?;
+        cold.push(number(&result, "cold_ms")?);
+        warm.push(number(&result, "warm_ms")?);
+        tab.push(number(&result, "tab")?);
+        alone.push(number(&result, "loop")?);
+        let plain = bench.plain(&["mnist-mlp", NATIVE_EPOCHS])?;
+        native.push(number(&plain, "samples_per_second")?);
+    }
+    let row = |what: &str, values: &[f64], ratio: String, goal: String| {
+        vec![what.to_owned(), Spread::of(values).rate(), ratio, goal]
+    };
+    let plain = |what: &str, values: &[f64]| row(what, values, String::new(), String::new());
+    let against = |base: &[f64]| {
+        Spread::of(&tab.iter().zip(base).map(|(tab, base)| tab / base).collect::<Vec<_>>())
+    };
+    let (by_loop, by_native) = (against(&alone), against(&native));
+    let goal = verdict(by_loop.median, LOOP_GOAL);
+    Ok(Report {
+        head: vec!["what", "measured", "tab against it", "goal"],
+        rows: vec![
+            plain("click to first merged update, nothing cached, ms", &cold),
+            plain("the same with all cached, ms", &warm),
+            plain("one tab through the coordinator, samples/s", &tab),
+            row("the same steps in that browser alone, samples/s", &alone, by_loop.ratio(), goal),
+            row("plain Burn loop, native, one thread", &native, by_native.ratio(), String::new()),
+        ],
+        notes: vec![format!(
+            "mnist-mlp on the processor, batch 64, frequency steps=10, headless Chromium on the same \
+             machine as the coordinator. Medians of {ROUNDS} rounds, lowest and highest in brackets."
+        )],
+    })
+}
