@@ -56,7 +56,7 @@ pub enum Input {
     },
     /// Training of the last [`Output::Train`] ended: trained, cancelled or failed.
     Trained(Result<Option<Trained>, String>),
-    /// The time of [`Worker::wake_at`] has come.
+    /// The time of [`crate::Worker::wake_at`] has come.
     Timer,
 }
 

@@ -4,7 +4,7 @@
 //! - Parameters are pulled late: about one measured transfer time before the current lease ends.
 //!   Early ones would be stale by a whole lease.
 //! - A trained lease's delta is offered, and uploaded when granted, while the next lease trains.
-//! - Own deltas that a pulled version lacks are added to it ([`PendingDeltas`]).
+//! - Own deltas that a pulled version lacks are added to it ([`crate::pending`]).
 //!
 //! The shell calls [`Worker::handle`] for everything that happens and carries out what it answers.
 

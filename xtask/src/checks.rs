@@ -92,8 +92,10 @@ impl Check {
                 cargo.args(arguments).args(["--", "-D", "warnings"])
             }
             Self::Doc => cargo
+                // Private items too: who reads these pages works on them, and links lead there.
                 .args(["doc", "--release", "--locked", "--workspace", "--no-deps"])
-                .env("RUSTDOCFLAGS", "-D warnings"),
+                .arg("--document-private-items")
+                .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
             Self::Test => cargo.args(["test", "--release", "--locked", "--workspace"]),
         };
         workspace::run(&mut cargo)
