@@ -28,7 +28,7 @@ pub(crate) enum Check {
     Build,
     /// Unit, integration and documentation tests
     Test,
-    /// The page is built for browsers
+    /// The worker of browsers has no clippy warnings, and the page is built
     Wasm,
     /// Its scripts have the types that they claim
     Types,
@@ -78,7 +78,7 @@ impl Check {
         let mut cargo = workspace.cargo();
         match self {
             Self::Setup => return setup::vulkan(),
-            Self::Wasm => return page::build(workspace),
+            Self::Wasm => return page::lint(workspace).and_then(|()| page::build(workspace)),
             Self::Types => return page::check_types(workspace),
             Self::Browser => return browser::run(workspace, &[]),
             Self::Build => return workspace.build(),

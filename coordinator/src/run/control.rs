@@ -12,6 +12,7 @@ use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, RunId, ToCoord
 use tokio::sync::mpsc;
 
 use super::board::Board;
+use super::ending::Ending;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
 use super::tally::{Tally, printable};
@@ -22,32 +23,6 @@ const RETURN_TIME: Duration = Duration::from_secs(30);
 
 /// Least time between two looks at the run for people.
 const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// All samples of all epochs were counted.
-    Complete,
-    /// Ctrl-C.
-    Interrupted,
-    /// Nobody is left to train.
-    Deserted(String),
-    /// The coordinator itself cannot go on; its threads know why.
-    Failed,
-}
-
-impl Ending {
-    /// One sentence for people.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Complete => "the run is complete".to_owned(),
-            Self::Interrupted => "the run was stopped".to_owned(),
-            Self::Failed => "the coordinator failed".to_owned(),
-            Self::Deserted(reason) => reason.clone(),
-        }
-    }
-}
 
 /// What people may be shown while a run goes on.
 pub trait Display: Send {
@@ -156,7 +131,7 @@ impl Control {
         mut events: mpsc::Receiver<ControlEvent>,
     ) -> (Ending, Tally, Status) {
         // A run that waits for its first worker has no event that would show it.
-        self.display.status(&self.engine.status(), &self.tally);
+        self.publish();
         while !self.finished || self.evaluations_due > 0 || !self.held.is_empty() {
             let wake = self.engine.wake_at().map(|at| self.started + Duration::from_micros(at.0));
             tokio::select! {
@@ -481,12 +456,16 @@ impl Control {
         let due = self.displayed + DISPLAY_INTERVAL;
         self.show_at = Some(due).filter(|due| *due > now && !self.finished);
         if self.show_at.is_none() {
-            self.displayed = now;
-            let status = self.engine.status();
-            self.display.status(&status, &self.tally);
-            let speed = self.tally.samples_per_second();
-            self.board.status(&status, speed, self.tally.elapsed(now), self.tally.curve());
+            self.publish();
         }
+    }
+
+    fn publish(&mut self) {
+        self.displayed = Instant::now();
+        let status = self.engine.status();
+        self.display.status(&status, &self.tally);
+        let time = self.tally.elapsed(self.displayed);
+        self.board.status(&status, self.tally.samples_per_second(), time, self.tally.curve());
     }
 }
 

@@ -11,6 +11,7 @@ mod board;
 mod control;
 mod curve;
 mod data_plane;
+mod ending;
 mod evaluation;
 mod grants;
 mod tally;
@@ -22,8 +23,9 @@ use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version}
 use tokio::sync::mpsc;
 
 pub use board::Board;
-pub use control::{Control, Display, Ending};
+pub use control::{Control, Display};
 pub use data_plane::DataPlane;
+pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
 pub use tally::{Tally, WorkerTally};
 

@@ -111,10 +111,14 @@ fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
             "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
         );
     }
-    if (std::io::stderr().is_terminal() || !address.ip().is_loopback())
+    let terminal = std::io::stderr().is_terminal();
+    if (terminal || !address.ip().is_loopback())
         && let Ok(code) = QrCode::with_error_correction_level(&link, EcLevel::L)
     {
-        lines.push(code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+        let picture = code.render::<unicode::Dense1x2>().build();
+        // Black on white whatever the terminal's colours are: not every camera reads the inverse.
+        let (before, after) = if terminal { ("\x1b[30;107m", "\x1b[0m") } else { ("", "") };
+        lines.extend(picture.lines().map(|row| format!("        {before}{row}{after}")));
     }
     lines
 }

@@ -3,6 +3,13 @@
 const OWN_SCHEMES = ['data:', 'blob:']
 const VIOLATION = 'securitypolicyviolation'
 
+/** Runs in the page and in its Workers: the browser does not log every violation by itself. */
+function tellViolations(mark) {
+  globalThis.addEventListener(mark, (event) => {
+    console.error(`${mark}: ${event.violatedDirective} forbids ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`)
+  })
+}
+
 /** Watches a page from before its first request. */
 export class Hygiene {
   findings = []
@@ -25,12 +32,11 @@ export class Hygiene {
       hygiene.#found('dialog', dialog.message())
       dialog.dismiss().catch(() => {})
     })
-    // A violation inside a Worker is logged as an error on the console as well.
-    await page.addInitScript((mark) => {
-      document.addEventListener(mark, (event) => {
-        console.error(`${mark}: ${event.violatedDirective} forbids ${event.blockedURI} at ${event.sourceFile}:${event.lineNumber}`)
-      })
-    }, VIOLATION)
+    page.on('worker', (worker) => {
+      // It may have ended already.
+      worker.evaluate(tellViolations, VIOLATION).catch(() => {})
+    })
+    await page.addInitScript(tellViolations, VIOLATION)
     return hygiene
   }
 

@@ -57,6 +57,17 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Clippy on the crate that is empty for every other target.
+pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
+    let route = Route::find(workspace)?;
+    if !route.has_clippy() {
+        eprintln!("skipped: clippy on worker-wasm, as {route} comes without clippy");
+        return Ok(());
+    }
+    let mut clippy = route.cargo(workspace, "clippy");
+    workspace::run(clippy.args(["-p", "worker-wasm", "--", "-D", "warnings"]))
+}
+
 /// The page's own files and its chart library.
 fn page(workspace: &Workspace, cache: &Path) -> Result<Bundle> {
     let web = workspace.root.join("web");

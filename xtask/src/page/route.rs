@@ -81,6 +81,11 @@ impl Route {
         )
     }
 
+    /// Whether clippy belongs to it.
+    pub(super) fn has_clippy(self) -> bool {
+        self == Self::Installed
+    }
+
     /// Where this compiler builds. Not where the native one does: another compiler and other
     /// features must not disturb each other.
     fn folder(self, workspace: &Workspace) -> PathBuf {
