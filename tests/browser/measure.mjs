@@ -1,6 +1,6 @@
 // One round of the benchmark of the page: how long from the click to the first merged update, with nothing
-// in the browser's cache and with all of it; how fast a tab trains, and how fast the same steps are in that
-// browser with nothing around them. Prints one JSON object.
+// in the browser's cache and with all of it; how fast a tab trains in long leases and in short ones, and how
+// fast the same steps are in that browser with nothing around them. Prints one JSON object.
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -12,11 +12,10 @@ import { JoinPage } from './support/page.mjs'
 import { until } from './support/waiting.mjs'
 
 const BATCH = 64
-/** The first updates wait for compilation and caches. */
-const WARM_UPDATES = 20
-const UPDATES = 200
-/** Each lease is short, so that the first update comes soon. */
-const TRAIN = ['--epochs', '1000', '--frequency', 'steps=10', '--validation-split', '0']
+/** Samples before the first look: the first updates wait for compilation and caches. */
+const WARM_SAMPLES = 24_000
+const SAMPLES = 160_000
+const TRAIN = ['--epochs', '1000', '--validation-split', '0']
 
 /** Clicks, and gives the milliseconds until an update was merged. */
 async function click(herd, context) {
@@ -30,12 +29,19 @@ async function click(herd, context) {
   return { tab, milliseconds: performance.now() - start }
 }
 
-/** Samples per second of the whole run between two looks at it. */
-async function speed(herd, tab) {
-  await tab.untilAccepted(WARM_UPDATES)
-  const from = { ...(await herd.status()), at: performance.now() }
-  await tab.untilAccepted(WARM_UPDATES + UPDATES)
-  const to = { ...(await herd.status()), at: performance.now() }
+/** When so many samples were merged. */
+async function reached(herd, samples) {
+  const look = async () => {
+    const status = await herd.status()
+    return status.samples >= samples && { samples: status.samples, at: performance.now() }
+  }
+  return until(`${samples} samples`, look, { seconds: 120, interval: 50 })
+}
+
+/** Samples per second of the run, which one tab trains. */
+async function speed(herd) {
+  const from = await reached(herd, WARM_SAMPLES)
+  const to = await reached(herd, WARM_SAMPLES + SAMPLES)
   return ((to.samples - from.samples) * 1000) / (to.at - from.at)
 }
 
@@ -55,24 +61,36 @@ async function loop(herd, context) {
   return steps * BATCH
 }
 
-const folder = await mkdtemp(path.join(os.tmpdir(), 'herd-measure-'))
-await mkdir(path.join(folder, 'run'))
+/** A coordinator with a folder of its own. */
+async function start(args) {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'herd-measure-'))
+  folders.push(folder)
+  await mkdir(path.join(folder, 'run'))
+  return Herd.start(folder, { args: [...TRAIN, ...args] }, (program) => programs.push(program))
+}
+
+const folders = []
 const programs = []
 try {
-  const herd = await Herd.start(folder, { args: TRAIN }, (program) => programs.push(program))
   const open = await launch('plain')
   const context = await open.newContext()
-  const cold = await click(herd, context)
+  const long = await start([])
+  const cold = await click(long, context)
   await cold.tab.page.close()
-  const warm = await click(herd, context)
-  const tab = await speed(herd, warm.tab)
+  const warm = await click(long, context)
+  const tab = await speed(long)
   await warm.tab.page.close()
-  const alone = await loop(herd, context)
+  const alone = await loop(long, context)
+  long.program.kill()
+  const short = await start(['--frequency', 'steps=10'])
+  await click(short, context)
+  const tabShort = await speed(short)
   await open.close()
-  console.log(JSON.stringify({ cold_ms: cold.milliseconds, warm_ms: warm.milliseconds, tab, loop: alone }))
+  const figures = { cold_ms: cold.milliseconds, warm_ms: warm.milliseconds, tab, tab_short: tabShort, loop: alone }
+  console.log(JSON.stringify(figures))
 } finally {
   for (const program of programs) program.kill()
   await closeBrowsers()
-  await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+  for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 }
 process.exit()
