@@ -1,6 +1,7 @@
 // One test: a stage on which coordinators, workers, tabs and networks are set up; everything is taken down
 // at its end, what happened is printed when it failed, and no page may have misbehaved.
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -22,6 +23,12 @@ const CLEANUP_SECONDS = 30
 const EXIT_MS = 2000
 const WIDE = { width: 1280, height: 900 }
 
+/** Folders of tests under way: a test that is cut off leaves none behind either. */
+const folders = new Set()
+process.on('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
 class Stage {
   tabs = []
   folder = ''
@@ -32,6 +39,7 @@ class Stage {
 
   async open() {
     this.folder = await mkdtemp(path.join(os.tmpdir(), 'herd-browser-'))
+    folders.add(this.folder)
   }
 
   /** A coordinator with a folder of its own; see Herd.start. */
@@ -122,6 +130,7 @@ class Stage {
     for (const program of this.#programs) program.kill()
     await Promise.all(this.#programs.map((program) => program.end(CLEANUP_SECONDS)))
     await rm(this.folder, { recursive: true, force: true })
+    folders.delete(this.folder)
   }
 }
 
