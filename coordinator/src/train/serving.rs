@@ -37,9 +37,9 @@ impl Serving {
     /// Serves on for at most so long while a browser is there, and ends.
     pub(super) async fn end(self, linger: Duration) {
         if self.board.is_watched() && !linger.is_zero() {
-            let minutes = linger.as_secs_f64() / 60.0;
+            let seconds = linger.as_secs();
             display::note(&format!(
-                "the page is served until it is closed, for {minutes:.0} minutes at most; Ctrl-C ends it"
+                "the page is served until it is closed, for {seconds} s at most; Ctrl-C ends it"
             ));
             tokio::select! {
                 () = self.watched(linger) => {}
