@@ -21,6 +21,7 @@ pub(super) fn bundle(module: &Path, cache: &Path) -> Result<Bundle> {
     for name in ["worker_wasm.js", "worker_wasm_bg.wasm"] {
         bundle.add(name, &read(&folder.join(name))?)?;
     }
+    bundle.uses(folder);
     Ok(bundle)
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Bundle {
     cache: PathBuf,
     hasher: blake3::Hasher,
     files: Vec<Packed>,
+    /// What of the cache it is made of.
+    used: Vec<PathBuf>,
 }
 
 struct Packed {
@@ -30,7 +32,7 @@ struct Packed {
 impl Bundle {
     pub(super) fn new(label: &'static str, cache: &Path) -> Self {
         let (cache, hasher) = (cache.to_owned(), blake3::Hasher::new());
-        Self { label, cache, hasher, files: Vec::new() }
+        Self { label, cache, hasher, files: Vec::new(), used: Vec::new() }
     }
 
     /// What the page's template calls it.
@@ -41,8 +43,10 @@ impl Bundle {
     /// Adds a file. Files of one folder are added in any order, and give one name.
     pub(super) fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let key = digest(bytes);
-        let brotli = cached(&self.cache.join(format!("{key}.br")), || brotli(bytes))?;
-        let gzip = cached(&self.cache.join(format!("{key}.gz")), || gzip(bytes))?;
+        let [br, gz] = ["br", "gz"].map(|end| self.cache.join(format!("{key}.{end}")));
+        let brotli = cached(&br, || brotli(bytes))?;
+        let gzip = cached(&gz, || gzip(bytes))?;
+        self.used.extend([br, gz]);
         self.files.push(Packed { name: name.to_owned(), brotli, gzip });
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
         self.hasher.reset();
@@ -70,10 +74,29 @@ impl Bundle {
         files
     }
 
+    /// Something else of the cache that it is made of.
+    pub(super) fn uses(&mut self, path: PathBuf) {
+        self.used.push(path);
+    }
+
     /// Compressed size of a file.
     pub(super) fn brotli_bytes(&self, name: &str) -> usize {
         self.files.iter().find(|file| file.name == name).map_or(0, |file| file.brotli.len())
     }
+}
+
+/// Removes from the cache what none of the bundles is made of: each change leaves megabytes behind.
+pub(super) fn prune(cache: &Path, bundles: &[&Bundle]) -> Result<()> {
+    let used = |path: &PathBuf| bundles.iter().any(|bundle| bundle.used.contains(path));
+    for entry in fs::read_dir(cache).with_context(|| format!("cannot read {}", cache.display()))? {
+        let path = entry?.path();
+        if !used(&path) {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A short name for content.

@@ -45,6 +45,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let page = page(workspace, &cache)?;
     let dist = workspace.root.join("web/dist");
     write(workspace, &dist, &[&page, &wasm])?;
+    bundle::prune(&cache, &[&page, &wasm])?;
     eprintln!(
         "page: compiled in {:.0} s, all in {:.0} s; the module has {:.2} MB as brotli",
         compiled.as_secs_f64(),
