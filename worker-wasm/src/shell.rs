@@ -23,6 +23,9 @@ use crate::training::{self, Work};
 /// A coordinator that says nothing for so long is gone: it gives a sign of life three times as often.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
+/// A timer that is right to so much is not set anew.
+const TIMER_PRECISION: Duration = Duration::from_millis(2);
+
 /// Shards that are fetched at a time.
 const FETCHES_MAX: usize = 4;
 
@@ -43,6 +46,8 @@ struct Shell {
     /// Counts connections: what happens on an earlier one is of no interest.
     connection: u32,
     timer: Option<Timer>,
+    /// When the timer is due.
+    due: Duration,
     heard: Duration,
     wanted: VecDeque<Digest>,
     fetching: usize,
@@ -76,6 +81,7 @@ pub(crate) async fn run(options: Options) {
         socket: None,
         connection: 0,
         timer: None,
+        due: Duration::ZERO,
         heard: now(),
         wanted: VecDeque::new(),
         fetching: 0,
@@ -158,6 +164,7 @@ fn happened(connection: u32, happening: Happening) {
 impl Shell {
     fn connect(&mut self) -> Ended {
         self.be(State::Connecting);
+        self.timer = None;
         self.connection += 1;
         let connection = self.connection;
         self.heard = now();
@@ -294,12 +301,18 @@ impl Shell {
         }
         let silent = self.heard + SILENCE_MAX;
         let due = self.worker.wake_at().map_or(silent, |at| at.min(silent));
+        // Each step moves it a little, and setting a timer costs a part of a step.
+        if self.timer.is_some() && due.abs_diff(self.due) < TIMER_PRECISION {
+            return;
+        }
+        self.due = due;
         self.timer = Timer::after(due.saturating_sub(now()), || {
             with(Self::tick);
         });
     }
 
     fn tick(&mut self) -> Ended {
+        self.timer = None;
         if now().saturating_sub(self.heard) >= SILENCE_MAX {
             let silence = SILENCE_MAX.as_secs();
             return self.lost(format!("nothing came from the coordinator for {silence} s"));

@@ -21,8 +21,9 @@ use crate::shell;
 /// Longest computing before the event loop has its turn.
 const SLICE: Duration = Duration::from_millis(8);
 
-/// Least time between two reports of progress to the state machine.
-const STEP_INTERVAL: Duration = Duration::from_millis(5);
+/// Least time between two reports of progress to the state machine. It pulls when a step says that it
+/// is time: the timer waits for the event loop's turn.
+const STEP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Least time between two reports of progress to the page.
 const NEWS_INTERVAL: Duration = Duration::from_millis(250);
