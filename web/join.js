@@ -146,7 +146,6 @@ function startFleet(program, tab) {
       token,
       identity: situation.identity,
       name: clean(name.value, 40),
-      threads: 1,
     },
     tab,
     choice: situation.choice,

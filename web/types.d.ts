@@ -18,7 +18,6 @@ export interface StartOptions {
   device: DeviceChoice
   /** Part of the time that is spent computing, 0.05 to 1. */
   duty: number
-  threads: number
 }
 
 /** The wasm-bindgen module that worker.js imports. */
@@ -27,7 +26,6 @@ export interface Glue {
   start(options: StartOptions, onEvent: (event: WorkerEvent) => void): void
   set_duty(value: number): void
   stop(reason: string): void
-  memory_bytes(): number
 }
 
 /** What the page says to worker.js. */

@@ -48,9 +48,3 @@ pub async fn steps_per_second(spec: String, batch_size: usize) -> Result<Option<
     let plan = Plan::new(&Spec::from_json(&spec)?)?;
     Ok(probe::steps_per_second(&plan, &model::cpu(), batch_size, scope::now).await)
 }
-
-/// Bytes of this Web Worker's memory.
-#[wasm_bindgen]
-pub fn memory_bytes() -> f64 {
-    scope::memory_bytes()
-}

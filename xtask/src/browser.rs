@@ -9,7 +9,6 @@ use crate::{page, setup};
 
 /// Builds what the tests drive, and runs all of them or those of the files named.
 pub(crate) fn run(workspace: &Workspace, files: &[String]) -> Result<()> {
-    page::packages(workspace)?;
     let chromium = setup::chromium()?;
     page::build(workspace)?;
     workspace.build()?;

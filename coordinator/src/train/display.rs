@@ -34,14 +34,10 @@ impl Log {
     }
 }
 
+/// Prints one line where no bar can be disturbed: before a run starts and after it has ended.
 #[allow(clippy::print_stderr, reason = "this is the command line")]
-fn eprint_line(line: &str) {
+pub(super) fn eprint_line(line: &str) {
     eprintln!("{line}");
-}
-
-/// Prints a sentence after a run has ended.
-pub(super) fn note(line: &str) {
-    eprint_line(line);
 }
 
 /// Prints a warning before a run starts.

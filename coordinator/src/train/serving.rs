@@ -38,7 +38,7 @@ impl Serving {
     pub(super) async fn end(self, linger: Duration) {
         if self.board.is_watched() && !linger.is_zero() {
             let seconds = linger.as_secs();
-            display::note(&format!(
+            display::eprint_line(&format!(
                 "the page is served until it is closed, for {seconds} s at most; Ctrl-C ends it"
             ));
             tokio::select! {

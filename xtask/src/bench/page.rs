@@ -5,7 +5,6 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Bench, Report, Spread, number, verdict};
-use crate::page;
 use crate::setup;
 
 const ROUNDS: usize = 5;
@@ -17,7 +16,6 @@ const LOOP_GOAL: f64 = 0.9;
 const NATIVE_EPOCHS: &str = "40";
 
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
-    page::packages(bench.workspace)?;
     let chromium = setup::chromium()?;
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     let (mut tab, mut short) = (Vec::new(), Vec::new());

@@ -88,7 +88,7 @@ fn page(workspace: &Workspace, cache: &Path) -> Result<Bundle> {
 }
 
 /// The packages of web/package-lock.json, installed when they are not or when the file has changed.
-pub(crate) fn packages(workspace: &Workspace) -> Result<()> {
+fn packages(workspace: &Workspace) -> Result<()> {
     let web = workspace.root.join("web");
     let lock = read(&web.join("package-lock.json"))?;
     let mark = web.join("node_modules/.herd-lock");
