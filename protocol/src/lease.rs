@@ -87,6 +87,9 @@ pub enum Reason {
     Norm,
     /// The run is over.
     Ended,
+    /// The lease is of an earlier start of the coordinator, whose work since its last checkpoint
+    /// is lost.
+    Fenced,
 }
 
 impl Reason {
@@ -100,6 +103,7 @@ impl Reason {
             Self::NotFinite => "not-finite",
             Self::Norm => "norm",
             Self::Ended => "ended",
+            Self::Fenced => "fenced",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Every limit of the wire, with its unit and the reason for it. docs/PROTOCOL.md lists them.
 
+use std::time::Duration;
+
 /// Longest WebSocket message: one chunk after its header, which is under 1 KiB, or a header alone.
 /// Small enough that control frames interleave with a big transfer, big enough that framing costs
 /// nothing.
@@ -50,6 +52,29 @@ pub const SEGMENTS_MAX: usize = 1024;
 
 /// Most of its own deltas that a worker may name as pending in a pull.
 pub const PENDING_MAX: usize = 16;
+
+/// Most leases that a worker may name when it comes back: what it can hold, with room to spare.
+pub const LEASES_KEPT_MAX: usize = 16;
+
+/// Longest time after which a worker is asked to come back, in milliseconds: a minute, in which a
+/// coordinator is started again.
+pub const RECONNECT_MS_MAX: u32 = 60_000;
+
+/// Time for the first message after the upgrade.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A worker is pinged so often; any frame of its shows that it lives.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A session without any frame for so long is dead, to either end: three pings unanswered.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Time for one message to leave: a slower reader holds memory that others need.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A worker whose connection is lost keeps its leases for so long, if they last that long: it may
+/// be a wireless link that comes back.
+pub const GRACE_MAX: Duration = Duration::from_secs(30);
 
 /// Postcard's longest encoding of a length, a dimension or a `u32`.
 const VARINT_BYTES: usize = 5;

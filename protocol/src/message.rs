@@ -6,7 +6,7 @@
 //! - `Pull` -> `Parameters` (+ `Chunk`s), as late as possible before training starts
 //! - `Progress` while it trains
 //! - `Offer` -> `Grant`, `Delta` (+ `Chunk`s) -> `Ack`
-//! - `Ended` when the run is over
+//! - `Ended` when the run is over; `Restarting` when it goes on later
 //!
 //! Messages that carry tensor bytes are followed by them in the same frame ([`crate::frame`]).
 
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::limits::{
-    PENDING_MAX, SEGMENTS_MAX, SHARD_BYTES_MAX, SHARDS_MAX, SPEC_BYTES_MAX, TEXT_BYTES_MAX,
-    TOKEN_BYTES_MAX,
+    LEASES_KEPT_MAX, PENDING_MAX, RECONNECT_MS_MAX, SEGMENTS_MAX, SHARD_BYTES_MAX, SHARDS_MAX,
+    SPEC_BYTES_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_MAX,
 };
 use crate::{
     Digest, Identity, Lease, LeaseId, Outcome, Report, RunId, SessionId, TensorTable, Version,
@@ -103,6 +103,9 @@ pub struct Hello {
     pub threads: u16,
     /// Program and its version, for display.
     pub software: String,
+    /// Leases of an earlier session of this worker that it has not let go of: those in training,
+    /// and those whose delta has no answer. The others of that session are given up.
+    pub leases: Vec<LeaseId>,
 }
 
 /// The kind of processor that trains.
@@ -178,6 +181,13 @@ pub enum ToWorker {
     },
     /// Nothing but a sign of life, beside WebSocket's own pings: scripts in browsers see no pings.
     Alive,
+    /// The coordinator ends and is started again soon: the run goes on, and so may the training of
+    /// the lease at hand. The connection closes.
+    Restarting {
+        /// Milliseconds after which the worker is to connect again; spread over the fleet, so that
+        /// it does not come back all at once.
+        reconnect_in_ms: u32,
+    },
 }
 
 /// A run, as a worker needs to know it.
@@ -258,7 +268,8 @@ impl ToCoordinator {
                 bounded("token", hello.token.len(), TOKEN_BYTES_MAX)?;
                 bounded("name", hello.name.len(), TEXT_BYTES_MAX)?;
                 bounded("device name", hello.device_name.len(), TEXT_BYTES_MAX)?;
-                bounded("software", hello.software.len(), TEXT_BYTES_MAX)
+                bounded("software", hello.software.len(), TEXT_BYTES_MAX)?;
+                bounded("leases", hello.leases.len(), LEASES_KEPT_MAX)
             }
             Self::Pull { pending, .. } => bounded("pending", pending.len(), PENDING_MAX),
             Self::Delta { total, report, .. } => {
@@ -297,6 +308,9 @@ impl ToWorker {
             Self::Parameters { contains, total, .. } => {
                 ensure("total", *total > 0)?;
                 bounded("contains", contains.len(), PENDING_MAX)
+            }
+            Self::Restarting { reconnect_in_ms } => {
+                ensure("time to reconnect", *reconnect_in_ms <= RECONNECT_MS_MAX)
             }
             Self::Chunk { .. } | Self::Grant { .. } | Self::Ack { .. } | Self::Alive => Ok(()),
         }

@@ -81,6 +81,7 @@ fn hello(token: &str, number: u8) -> ToCoordinator {
         device_name: String::new(),
         threads: 1,
         software: String::new(),
+        leases: Vec::new(),
     })
 }
 

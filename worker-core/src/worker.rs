@@ -151,6 +151,7 @@ impl Worker {
             device_name: bounded_text(&profile.device_name),
             threads: profile.threads,
             software: bounded_text(&profile.software),
+            leases: Vec::new(),
         });
         send(emit, &hello);
     }
@@ -169,6 +170,7 @@ impl Worker {
             ToWorker::Welcome { .. } | ToWorker::Alive => Ok(()),
             ToWorker::Refused { reason, retry } => Err(Stop::Refused { reason, retry }),
             ToWorker::Ended { reason, .. } => Err(Stop::Ended(reason)),
+            ToWorker::Restarting { .. } => Err(Stop::Broken("the coordinator restarts".to_owned())),
             ToWorker::Assign(assignment) => {
                 self.assign(Arc::new(assignment), emit);
                 Ok(())

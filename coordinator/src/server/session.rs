@@ -11,6 +11,7 @@ use engine::WorkerKey;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use protocol::chunk::{self, Assembly, Progress};
+use protocol::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL, WRITE_TIMEOUT};
 use protocol::message::{ToCoordinator, ToWorker, bounded_text};
 use protocol::{Hello, LeaseId, Report, SessionId, frame};
 use tokio::sync::mpsc;
@@ -18,18 +19,6 @@ use tokio::time::timeout;
 
 use super::Shared;
 use crate::run::{ControlEvent, Outgoing};
-
-/// Time for the first message after the upgrade.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A worker is pinged so often; any frame of its shows that it lives.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-
-/// A session without any frame for so long is dead: three pings unanswered.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Time for one message to leave: a slower reader holds memory that others need.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Messages that may wait for a worker. A lease loop has a handful under way.
 const OUTGOING_MAX: usize = 64;

@@ -133,6 +133,7 @@ fn small_enums_and_their_values() {
         Reason::NotFinite,
         Reason::Norm,
         Reason::Ended,
+        Reason::Fenced,
     ]
     .into_iter()
     .enumerate()
@@ -174,6 +175,13 @@ fn constants_and_their_values() {
         ("SHARD_HEADER_BYTES_MAX", limits::SHARD_HEADER_BYTES_MAX as u64),
         ("SEGMENTS_MAX", limits::SEGMENTS_MAX as u64),
         ("PENDING_MAX", limits::PENDING_MAX as u64),
+        ("LEASES_KEPT_MAX", limits::LEASES_KEPT_MAX as u64),
+        ("RECONNECT_MS_MAX", limits::RECONNECT_MS_MAX.into()),
+        ("HELLO_TIMEOUT", limits::HELLO_TIMEOUT.as_secs()),
+        ("PING_INTERVAL", limits::PING_INTERVAL.as_secs()),
+        ("IDLE_TIMEOUT", limits::IDLE_TIMEOUT.as_secs()),
+        ("WRITE_TIMEOUT", limits::WRITE_TIMEOUT.as_secs()),
+        ("GRACE_MAX", limits::GRACE_MAX.as_secs()),
         ("F16_ELEMENTS_MIN", codec::F16_ELEMENTS_MIN as u64),
         ("PURPOSE_CUT", order::PURPOSE_CUT),
         ("PURPOSE_SHARDS", order::PURPOSE_SHARDS),

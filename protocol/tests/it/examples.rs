@@ -43,10 +43,11 @@ pub(crate) fn to_coordinator() -> Vec<Example<ToCoordinator>> {
                 device_name: "llvmpipe".into(),
                 threads: 2,
                 software: "herd 0.1.0".into(),
+                leases: vec![EARLIER],
             }),
             "",
             "00 06736563726574 000102030405060708090a0b0c0d0e0f ac02 056c61622d37 01
-             086c6c766d70697065 02 0a6865726420302e312e30",
+             086c6c766d70697065 02 0a6865726420302e312e30 01 03ab02",
         ),
         Example::new(ToCoordinator::LeaseRequest { run: RunId(7) }, "", "01 07"),
         Example::new(
@@ -167,6 +168,7 @@ pub(crate) fn to_worker() -> Vec<Example<ToWorker>> {
             "08 07 04646f6e65",
         ),
         Example::new(ToWorker::Alive, "", "09"),
+        Example::new(ToWorker::Restarting { reconnect_in_ms: 300 }, "", "0a ac02"),
     ]
 }
 

@@ -65,6 +65,7 @@ fn small_enums() {
         Reason::NotFinite,
         Reason::Norm,
         Reason::Ended,
+        Reason::Fenced,
     ]);
     assert_indices(&[Role::Parameter, Role::Buffer, Role::BufferNonNegative]);
     assert_indices(&[Codec::F32, Codec::F16]);

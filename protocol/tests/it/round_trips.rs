@@ -27,8 +27,9 @@ fn version() -> impl Strategy<Value = Version> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let device = prop_oneof![Just(DeviceKind::Cpu), Just(DeviceKind::Gpu)];
-    (text(60), any::<[u8; 16]>(), any::<(u16, u16)>(), text(60), device, text(60), text(60))
-        .prop_map(|(token, identity, (slot, threads), name, device, device_name, software)| Hello {
+    let texts = [text(60), text(60), text(60), text(60)];
+    (texts, any::<[u8; 16]>(), any::<(u16, u16)>(), device, vec(lease_id(), 0..=16)).prop_map(
+        |([token, name, device_name, software], identity, (slot, threads), device, leases)| Hello {
             token,
             identity: Identity(identity),
             slot,
@@ -37,7 +38,9 @@ fn hello() -> impl Strategy<Value = Hello> {
             device_name,
             threads,
             software,
-        })
+            leases,
+        },
+    )
 }
 
 fn report() -> impl Strategy<Value = Report> {
@@ -137,6 +140,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Reason::NotFinite,
         Reason::Norm,
         Reason::Ended,
+        Reason::Fenced,
     ];
     prop_oneof![
         version().prop_map(Outcome::Merged),
@@ -166,6 +170,7 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         (lease_id(), outcome()).prop_map(|(lease, outcome)| ToWorker::Ack { lease, outcome }),
         (any::<u32>(), text(60))
             .prop_map(|(run, reason)| ToWorker::Ended { run: RunId(run), reason }),
+        (0..=60_000_u32).prop_map(|reconnect_in_ms| ToWorker::Restarting { reconnect_in_ms }),
     ]
 }
 
