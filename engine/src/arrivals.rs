@@ -2,7 +2,7 @@
 
 use protocol::{LeaseId, Outcome, Reason, Version};
 
-use crate::event::Action;
+use crate::event::{Action, End};
 use crate::leases::{Attempt, State};
 use crate::machine::Engine;
 use crate::merge::MergeOrder;
@@ -50,8 +50,7 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         let Some(attempt) = self.leases.of(worker, lease) else {
-            let known = self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
-            let outcome = known.unwrap_or(Outcome::Rejected(Reason::UnknownLease));
+            let outcome = self.known_outcome(worker, lease);
             actions.push(Action::Acknowledge { worker, lease, outcome });
             return;
         };
@@ -99,6 +98,7 @@ impl Engine {
             return;
         }
         let (unit, steps, usual_norm) = (attempt.unit, attempt.steps, attempt.usual_norm);
+        let deterministic = self.config.deterministic;
         let judged = if self.finished {
             Err(Reason::Ended)
         } else if self.units.get(unit).is_none() {
@@ -107,6 +107,9 @@ impl Engine {
             Err(Reason::Length)
         } else if !verdict.finite {
             Err(Reason::NotFinite)
+        } else if deterministic {
+            // What is usual depends on the order of arrival.
+            self.screening.bounded(verdict.norm, steps)
         } else {
             self.screening.judge(verdict.norm, steps, usual_norm)
         };
@@ -123,12 +126,19 @@ impl Engine {
     fn accept(&mut self, now: Timestamp, lease: LeaseId, clip: f64, actions: &mut Vec<Action>) {
         let Some(attempt) = self.leases.get(lease) else { return };
         let (worker, unit, samples) = (attempt.worker, attempt.unit, attempt.samples);
+        let epoch = attempt.epoch;
         let (base, merges_at_base) = (attempt.base, attempt.merges_at_base);
         let own = self.workers.get(&worker).map_or(0, |holder| holder.merges - merges_at_base);
         // The worker's own deltas since its base it has added itself: they are not staleness.
         let staleness = (self.version - base).saturating_sub(own);
         self.merged_samples += samples;
+        let late = attempt.late;
+        let in_epoch = self.units.epoch(attempt.epoch).is_some();
         let merged = self.units.merge(unit);
+        self.counts(epoch).late += u64::from(late);
+        let version = Version { number: self.version + 1, ..self.version_now() };
+        let end = End::Merged { version, staleness, late };
+        actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end });
         self.withdraw(now, merged, actions);
         if self.config.mode == Mode::Synchronous {
             self.accumulate(now, lease, clip, actions);
@@ -177,6 +187,15 @@ impl Engine {
         speed::in_flight(training.map(|worker| worker.speed.leases_per_second()))
     }
 
+    fn count_refusal(&mut self, epoch: u32, reason: Reason) {
+        let counts = self.counts(epoch);
+        if reason == Reason::Duplicate {
+            counts.duplicate += 1;
+        } else {
+            *counts.rejected.entry(reason).or_default() += 1;
+        }
+    }
+
     /// Refuses a received delta.
     fn refuse(
         &mut self,
@@ -188,29 +207,31 @@ impl Engine {
         let Some(attempt) = self.leases.remove(lease) else { return };
         let (worker, number) = (attempt.worker, attempt.unit);
         let outcome = Outcome::Rejected(reason);
-        actions.push(Action::Acknowledge { worker, lease, outcome });
         if let Some(holder) = self.workers.get_mut(&worker) {
             holder.live -= 1;
             holder.remember(lease, outcome);
             *holder.tally.rejected.entry(reason).or_default() += 1;
         }
-        if reason == Reason::Duplicate {
-            self.counts(attempt.epoch).duplicate += 1;
-        }
+        self.count_refusal(attempt.epoch, reason);
+        let in_epoch = self.units.epoch(attempt.epoch).is_some();
         self.rounds.forget(lease, worker);
-        let Some(unit) = self.units.get_mut(number) else { return };
-        unit.leases.retain(|other| *other != lease);
-        if !matches!(reason, Reason::Length | Reason::NotFinite | Reason::Norm) {
-            return;
+        let bad = matches!(reason, Reason::Length | Reason::NotFinite | Reason::Norm);
+        let mut refusals = 0;
+        if let Some(unit) = self.units.get_mut(number) {
+            unit.leases.retain(|other| *other != lease);
+            unit.refused.extend(bad.then_some(worker));
+            refusals = unit.refused.len();
         }
-        unit.refused.push(worker);
-        let spent = unit.refused.len() >= REFUSALS_MAX;
-        if spent && !self.is_awaited(number) {
+        let dropped = bad && refusals >= REFUSALS_MAX && !self.is_awaited(number);
+        let end = End::Rejected { reason, dropped };
+        actions.push(Action::LeaseEnded { worker, lease, unit: number, in_epoch, end });
+        actions.push(Action::Acknowledge { worker, lease, outcome });
+        if dropped {
             let dropped = self.units.drop_unit(number, reason);
             self.withdraw(now, dropped, actions);
             self.complete_epochs(actions);
             self.stirred = true;
-        } else {
+        } else if bad {
             self.settle(number);
         }
     }
@@ -245,7 +266,7 @@ impl Engine {
         if !held {
             return;
         }
-        self.end_lease(lease);
+        self.end_lease(lease, actions);
         if let Some(holder) = self.workers.get_mut(&worker) {
             holder.freed = now;
             holder.silent = false;
@@ -264,20 +285,27 @@ impl Engine {
             });
             let Some(attempt) = untrained.then(|| self.detach(lease)).flatten() else { continue };
             let (worker, outcome) = (attempt.worker, Outcome::Rejected(Reason::Duplicate));
-            actions.push(Action::Acknowledge { worker, lease, outcome });
             if let Some(holder) = self.workers.get_mut(&worker) {
                 holder.remember(lease, outcome);
             }
             self.counts(attempt.epoch).duplicate += 1;
+            let end = End::Rejected { reason: Reason::Duplicate, dropped: false };
+            let in_epoch = self.units.epoch(attempt.epoch).is_some();
+            let unit = attempt.unit;
+            actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end });
+            actions.push(Action::Acknowledge { worker, lease, outcome });
             self.start_clock(now, worker);
             self.stirred = true;
         }
     }
 
     /// Ends a lease whose delta will not come.
-    pub(crate) fn end_lease(&mut self, lease: LeaseId) {
+    pub(crate) fn end_lease(&mut self, lease: LeaseId, actions: &mut Vec<Action>) {
         let Some(attempt) = self.detach(lease) else { return };
         self.counts(attempt.epoch).released += 1;
+        let Attempt { worker, unit, epoch, .. } = attempt;
+        let in_epoch = self.units.epoch(epoch).is_some();
+        actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end: End::Released });
         if let Some(unit) = self.units.get_mut(attempt.unit) {
             unit.leases.retain(|other| *other != lease);
             self.settle(attempt.unit);

@@ -34,6 +34,10 @@ pub struct Config {
     pub inner_momentum: bool,
     /// No lease is given before so many workers have joined; later it may be fewer.
     pub workers_min: u32,
+    /// Synchronous: what is merged does not depend on who trained what, or when it came. A round
+    /// has one unit for each of [`Self::workers_min`], all of one size; all of them are waited for,
+    /// and added in the order of the units.
+    pub deterministic: bool,
 }
 
 /// Why a configuration is refused.
@@ -70,6 +74,11 @@ pub enum ConfigError {
          one age: use mean or nesterov, or mode asynchronous"
     )]
     StalenessInRounds,
+    /// `deterministic` without rounds.
+    #[error(
+        "a deterministic run adds up deltas in a fixed order, round by round: it needs mode synchronous"
+    )]
+    DeterministicWithoutRounds,
     /// `nesterov=RATE,MOMENTUM` without rounds.
     #[error(
         "nesterov=RATE,MOMENTUM holds for rounds of mode synchronous; in asynchronous mode both \
@@ -135,6 +144,9 @@ impl Config {
             return Err(ConfigError::Zero(name));
         }
         within("learning_rate", self.learning_rate, 0.0, f64::MAX, "above 0")?;
+        if self.deterministic && self.mode != Mode::Synchronous {
+            return Err(ConfigError::DeterministicWithoutRounds);
+        }
         match (self.strategy, self.mode) {
             (Strategy::Mean, Mode::Asynchronous) => Err(ConfigError::MeanWithoutRounds),
             (Strategy::Staleness { .. }, Mode::Synchronous) => Err(ConfigError::StalenessInRounds),

@@ -60,6 +60,7 @@ impl Engine {
         self.leases.set_deadline(lease, None);
         let Some(attempt) = self.leases.get_mut(lease) else { return };
         attempt.state = State::Expired;
+        attempt.late = true;
         let (worker, unit, epoch) = (attempt.worker, attempt.unit, attempt.epoch);
         self.counts(epoch).expired += 1;
         if let Some(holder) = self.workers.get_mut(&worker) {

@@ -1,6 +1,6 @@
 //! What the shell tells the engine, and what the engine tells the shell to do.
 
-use protocol::{Lease, LeaseId, Outcome, Version};
+use protocol::{Lease, LeaseId, Outcome, Reason, Version};
 
 use crate::merge::MergeOrder;
 use crate::status::EpochSummary;
@@ -18,6 +18,20 @@ pub enum Event {
     WorkerLeft {
         /// Its session.
         worker: WorkerKey,
+    },
+    /// A worker's connection is lost, and may come back. It keeps its leases and gets no others;
+    /// what it asked for is forgotten.
+    WorkerDetached {
+        /// Its session.
+        worker: WorkerKey,
+    },
+    /// A worker is there again after its connection was lost.
+    WorkerReturned {
+        /// Its session.
+        worker: WorkerKey,
+        /// What it has not let go of. Its other leases end; what is named and is not its own any
+        /// more is answered.
+        leases: Vec<LeaseId>,
     },
     /// A worker wants one more lease. Remembered until there is work for it.
     LeaseRequested {
@@ -127,6 +141,19 @@ pub enum Action {
         /// What became of it.
         outcome: Outcome,
     },
+    /// For the ledger: a lease is no attempt any more.
+    LeaseEnded {
+        /// Whose it was.
+        worker: WorkerKey,
+        /// The lease.
+        lease: LeaseId,
+        /// The unit that it was an attempt at.
+        unit: u64,
+        /// Its epoch was not complete yet: the end is counted there, and not only in the run.
+        in_epoch: bool,
+        /// How it ended.
+        end: End,
+    },
     /// The last sample of an epoch is in the master as it is at this place of the queue.
     EpochComplete {
         /// From 0; epochs complete in order.
@@ -141,4 +168,27 @@ pub enum Action {
         /// The master's last version.
         version: Version,
     },
+}
+
+/// How an attempt at a unit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its delta was ordered into the master.
+    Merged {
+        /// The version that contains it.
+        version: Version,
+        /// Merges by others since its base.
+        staleness: u64,
+        /// It came after its deadline.
+        late: bool,
+    },
+    /// Its delta was refused, or is not needed any more.
+    Rejected {
+        /// Why.
+        reason: Reason,
+        /// Its unit was given up with it.
+        dropped: bool,
+    },
+    /// Given back, or lost with its worker.
+    Released,
 }

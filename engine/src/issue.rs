@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use protocol::{Lease, LeaseId, order};
+use protocol::{Lease, LeaseId, Segment, order};
 use rand_core::Rng;
 
 use crate::event::Action;
@@ -17,10 +17,10 @@ use crate::workers::LEASES_MAX;
 const OVERSIZE: u64 = 2;
 
 /// What a worker is to get.
-struct Choice {
-    unit: u64,
-    round: u64,
-    backup: bool,
+pub(crate) struct Choice {
+    pub(crate) unit: u64,
+    pub(crate) round: u64,
+    pub(crate) backup: bool,
 }
 
 impl Engine {
@@ -87,7 +87,7 @@ impl Engine {
         Some(Choice { unit, round: 0, backup: true })
     }
 
-    fn is_idle(&self, worker: WorkerKey) -> bool {
+    pub(crate) fn is_idle(&self, worker: WorkerKey) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.held.is_empty())
     }
 
@@ -99,6 +99,9 @@ impl Engine {
             current.epoch = None;
         }
         let number = current.number;
+        if self.config.deterministic {
+            return self.choose_in_order(now, worker);
+        }
         // Not after a lease of the next round: a worker trains in order, and would wait for itself.
         if self.is_ahead(worker) {
             return None;
@@ -164,12 +167,13 @@ impl Engine {
         Some(unit)
     }
 
-    fn cut(&mut self, worker: WorkerKey, epoch: u32, size: u64) -> Option<u64> {
-        self.units.cut(epoch, size, &self.workers.get(&worker)?.shards)
+    pub(crate) fn cut(&mut self, worker: WorkerKey, epoch: u32, size: u64) -> Option<u64> {
+        let had = &self.workers.get(&worker)?.shards;
+        self.units.cut(epoch, size, (!self.config.deterministic).then_some(had))
     }
 
     /// The oldest unit that nobody is expected to deliver and that this worker may try.
-    fn open_unit(&self, worker: WorkerKey, other_work: bool) -> Option<u64> {
+    pub(crate) fn open_unit(&self, worker: WorkerKey, other_work: bool) -> Option<u64> {
         if self.units.open.is_empty() {
             return None;
         }
@@ -198,21 +202,25 @@ impl Engine {
         self.last_lease += 1;
         let id = LeaseId { incarnation: self.config.incarnation, number: self.last_lease };
         let Some(unit) = self.units.get_mut(choice.unit) else { return };
+        let again = !unit.leases.is_empty() || !unit.refused.is_empty() || unit.leased;
+        unit.leased = true;
         unit.leases.push(id);
         let (epoch, samples, segments) = (unit.epoch, unit.samples, unit.segments.clone());
+        let progress = self.progress_of(choice.unit);
         let Some(holder) = self.workers.get_mut(&worker) else { return };
         holder.held.push(id);
         holder.live += 1;
         holder.wanted -= 1;
         holder.shards.extend(segments.iter().map(|segment| segment.shard));
+        let segment = segments[0];
         let lease = Lease {
             id,
             run: self.config.run,
             epoch,
             segments,
             batch_size: self.config.batch_size,
-            seed: self.noise_seed(choice.unit),
-            learning_rate: self.learning_rate(),
+            seed: self.noise_seed(epoch, segment),
+            learning_rate: self.rate_at(progress),
             deadline_ms: self.allowance(worker, samples) / 1000,
         };
         let mut attempt = Attempt::new(worker, choice.unit, now);
@@ -227,6 +235,7 @@ impl Engine {
         let counts = self.counts(epoch);
         counts.leases += 1;
         counts.backup += u64::from(choice.backup);
+        counts.re_leased += if again { samples } else { 0 };
         if self.config.mode == Mode::Synchronous {
             self.rounds.expect(now, choice.round, id, choice.unit, worker);
         }
@@ -234,16 +243,30 @@ impl Engine {
         self.start_clock(now, worker);
     }
 
-    /// Copies of a unit get the same noise.
-    fn noise_seed(&self, unit: u64) -> u64 {
-        let index = (u64::from(self.config.incarnation) << 40) ^ unit;
+    /// The same rows get the same noise in an epoch, whoever trains them.
+    fn noise_seed(&self, epoch: u32, first: Segment) -> u64 {
+        let index =
+            (u64::from(epoch) << 44) ^ (u64::from(first.shard) << 30) ^ u64::from(first.start);
         order::generator(self.config.seed, order::PURPOSE_LEASE, index).next_u64()
+    }
+
+    /// The samples of the run that a unit comes after: those merged so far, or in a deterministic
+    /// run those before it.
+    fn progress_of(&self, unit: u64) -> u64 {
+        let ordered = self.units.get(unit).filter(|_| self.config.deterministic);
+        ordered.map_or(self.merged_samples, |unit| {
+            u64::from(unit.epoch) * self.config.epoch_samples() + unit.begins
+        })
     }
 
     /// The learning rate at this point of the run.
     pub(crate) fn learning_rate(&self) -> f64 {
+        self.rate_at(self.merged_samples)
+    }
+
+    fn rate_at(&self, samples: u64) -> f64 {
         let total = self.config.total_samples().max(1) as f64;
-        self.config.learning_rate * self.config.schedule.factor(self.merged_samples as f64 / total)
+        self.config.learning_rate * self.config.schedule.factor(samples as f64 / total)
     }
 }
 

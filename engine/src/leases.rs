@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     /// Screening's median at that time.
     pub(crate) usual_norm: Option<f64>,
     pub(crate) steps_done: u64,
+    /// Its deadline has passed once.
+    pub(crate) late: bool,
     /// None while its clock does not run: it is prefetched, or its delta is here.
     deadline: Option<Timestamp>,
     /// A pull that waits for its round, with the worker's pending leases.
@@ -67,9 +69,20 @@ impl Attempt {
             pulled: None,
             usual_norm: None,
             steps_done: 0,
+            late: false,
             deadline: None,
             waiting: None,
         }
+    }
+
+    /// When it is given up, if its clock runs.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// Nothing is decided of it yet.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Out | State::Expired | State::Received)
     }
 
     /// Whether its clock runs.
@@ -88,6 +101,11 @@ pub(crate) struct Leases {
 impl Leases {
     pub(crate) fn insert(&mut self, id: LeaseId, attempt: Attempt) {
         self.attempts.insert(id, attempt);
+    }
+
+    /// All of them, in the order of issue.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LeaseId, &Attempt)> {
+        self.attempts.iter().map(|(id, attempt)| (*id, attempt))
     }
 
     pub(crate) fn get(&self, id: LeaseId) -> Option<&Attempt> {

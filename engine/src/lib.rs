@@ -12,7 +12,9 @@
 //! - `leases`: the attempts at units; `workers`: who holds them; `speed`: how fast they are
 //! - `sizes`: how much a worker gets; `issue`: who gets what and when; `backup`: second copies
 //! - `deadlines`: when an attempt is given up; `screening`: which deltas are believed
-//! - `pulls`: parameters; `arrivals`: progress and deltas; `rounds`: synchronous mode
+//! - `pulls`: parameters; `arrivals`: progress and deltas
+//! - `rounds`: synchronous mode; `ordered`: the same without a trace of who was faster
+//! - `state`: what a checkpoint holds
 //! - `machine`: the events, and the end of epochs and of the run
 
 mod arrivals;
@@ -24,12 +26,14 @@ mod issue;
 mod leases;
 mod machine;
 pub mod merge;
+mod ordered;
 mod pulls;
 mod rounds;
 pub mod schedule;
 mod screening;
 mod sizes;
 mod speed;
+mod state;
 pub mod status;
 mod time;
 mod units;
@@ -37,10 +41,11 @@ pub mod words;
 mod workers;
 
 pub use config::{Config, ConfigError};
-pub use event::{Action, Event};
+pub use event::{Action, End, Event};
 pub use machine::Engine;
 pub use merge::{Master, MergeOrder, RoundRule};
 pub use schedule::Schedule;
+pub use state::{RestoreError, State};
 pub use status::{EpochSummary, Status, WorkerStatus};
 pub use time::{Timestamp, WorkerKey};
 pub use words::{Frequency, Mode, Strategy, WordError};

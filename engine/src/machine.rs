@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use protocol::{LeaseId, Version};
+use protocol::{LeaseId, Outcome, Reason, Version};
 
 use crate::arrivals::Verdict;
 use crate::config::{Config, ConfigError};
@@ -37,6 +37,8 @@ pub struct Engine {
     pub(crate) merged_samples: u64,
     /// Running mean of a merged lease's samples.
     pub(crate) lease_samples: f64,
+    /// Merges by earlier starts of the coordinator.
+    pub(crate) merges_before: u64,
     /// Counts of the epochs that are complete.
     pub(crate) totals: EpochSummary,
     /// As many workers as are needed have joined.
@@ -69,6 +71,7 @@ impl Engine {
             last_lease: 0,
             merged_samples: 0,
             lease_samples: 0.0,
+            merges_before: 0,
             totals: EpochSummary::default(),
             started: false,
             finished: false,
@@ -82,7 +85,11 @@ impl Engine {
         let mut actions = Vec::new();
         match event {
             Event::WorkerJoined { worker } => self.joined(now, worker),
-            Event::WorkerLeft { worker } => self.left(worker),
+            Event::WorkerLeft { worker } => self.left(worker, &mut actions),
+            Event::WorkerDetached { worker } => self.detached(worker),
+            Event::WorkerReturned { worker, leases } => {
+                self.returned(now, worker, &leases, &mut actions);
+            }
             Event::LeaseRequested { worker } => self.lease_requested(now, worker, &mut actions),
             Event::Pulled { worker, lease, pending } => {
                 self.pulled(now, worker, lease, pending, &mut actions);
@@ -109,6 +116,7 @@ impl Engine {
                 self.serve_waiting(now, &mut actions);
             }
         }
+        self.units.assert_whole(self.config.epoch_samples());
         actions
     }
 
@@ -135,14 +143,73 @@ impl Engine {
     }
 
     /// Its leases end. What it has delivered completely is merged all the same.
-    fn left(&mut self, worker: WorkerKey) {
+    fn left(&mut self, worker: WorkerKey, actions: &mut Vec<Action>) {
         let Some(gone) = self.workers.get(&worker) else { return };
         for lease in gone.held.clone() {
-            self.end_lease(lease);
+            self.end_lease(lease, actions);
         }
         self.workers.remove(&worker);
         self.queue.retain(|other| *other != worker);
         self.stirred = true;
+    }
+
+    /// Its connection is lost: whatever is sent to it now is lost too. Its leases stay, for others
+    /// to copy, as its silence counts as that of a worker that is late.
+    fn detached(&mut self, worker: WorkerKey) {
+        let Some(away) = self.workers.get_mut(&worker) else { return };
+        away.wanted = 0;
+        away.silent = true;
+        for lease in &away.held {
+            if let Some(attempt) = self.leases.get_mut(*lease) {
+                attempt.waiting = None;
+            }
+        }
+        self.queue.retain(|other| *other != worker);
+        self.stirred = true;
+    }
+
+    fn returned(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerKey,
+        kept: &[LeaseId],
+        actions: &mut Vec<Action>,
+    ) {
+        self.detached(worker);
+        let Some(back) = self.workers.get_mut(&worker) else { return };
+        back.silent = false;
+        for lease in back.held.clone() {
+            if !kept.contains(&lease) {
+                self.end_lease(lease, actions);
+            }
+        }
+        for &lease in kept {
+            if self.leases.of(worker, lease).is_none() {
+                let outcome = self.known_outcome(worker, lease);
+                actions.push(Action::Acknowledge { worker, lease, outcome });
+            }
+        }
+        self.start_clock(now, worker);
+    }
+
+    /// Until when the leases of a lost worker are worth waiting for: the latest of their deadlines,
+    /// the end of time for one whose clock does not run; none if it holds no lease.
+    #[must_use]
+    pub fn leases_until(&self, worker: WorkerKey) -> Option<Timestamp> {
+        let held = self.workers.get(&worker)?.held.iter();
+        let out = held.filter(|lease| self.leases.is(**lease, State::Out));
+        out.filter_map(|lease| self.leases.get(*lease))
+            .map(|attempt| attempt.deadline().unwrap_or(Timestamp(u64::MAX)))
+            .max()
+    }
+
+    /// What is said of a lease that is not this worker's, or not any more.
+    pub(crate) fn known_outcome(&self, worker: WorkerKey, lease: LeaseId) -> Outcome {
+        if lease.incarnation != self.config.incarnation {
+            return Outcome::Rejected(Reason::Fenced);
+        }
+        let known = self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
+        known.unwrap_or(Outcome::Rejected(Reason::UnknownLease))
     }
 
     /// Sorts a unit after one of its leases has ended: awaited, open, or cut anew.
@@ -151,7 +218,9 @@ impl Engine {
             return;
         }
         let Some(unit) = self.units.get(number) else { return };
-        if unit.leases.is_empty() && unit.refused.is_empty() {
+        // The units of a deterministic run stay as they were cut.
+        let whole = self.config.deterministic || !unit.refused.is_empty();
+        if unit.leases.is_empty() && !whole {
             self.units.dissolve(number);
         } else {
             self.units.open.insert(number);
@@ -192,7 +261,9 @@ impl Engine {
     }
 
     fn stop(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if !self.finished && !self.rounds.current.arrived.is_empty() {
+        // Half of a round would make another master than the whole one.
+        let round = !self.rounds.current.arrived.is_empty() && !self.config.deterministic;
+        if !self.finished && round {
             self.end_round(now, actions);
         }
         self.finish(actions);

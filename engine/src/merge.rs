@@ -95,8 +95,8 @@ pub struct Master {
     values: Vec<f32>,
     /// Empty until a rule with momentum is applied.
     momentum: Vec<f32>,
-    /// Empty until a delta is accumulated.
-    accumulator: Vec<f32>,
+    /// Sums of a round; empty until a delta is accumulated.
+    accumulator: Vec<f64>,
     version: Version,
     spans: Vec<(Range<usize>, Role)>,
 }
@@ -116,6 +116,23 @@ impl Master {
         }
         let (momentum, accumulator) = (Vec::new(), Vec::new());
         Ok(Self { values, momentum, accumulator, version, spans: spans(table) })
+    }
+
+    /// A master that goes on with `momentum` from a checkpoint, which is empty where there was none.
+    ///
+    /// # Errors
+    /// When either is not as long as the table.
+    pub fn restore(
+        table: &TensorTable,
+        values: Vec<f32>,
+        momentum: Vec<f32>,
+        version: Version,
+    ) -> Result<Self, LengthError> {
+        let master = Self::new(table, values, version)?;
+        if !momentum.is_empty() && momentum.len() != master.values.len() {
+            return Err(LengthError { got: momentum.len(), expected: master.values.len() });
+        }
+        Ok(Self { momentum, ..master })
     }
 
     /// The values, in the order of the shape table.
@@ -197,10 +214,10 @@ impl Master {
     fn accumulate(&mut self, delta: &[f32], weight: f64, samples: u64) {
         self.accumulator.resize(self.values.len(), 0.0);
         for (range, role) in &self.spans {
-            let weight = if *role == Role::Parameter { weight as f32 } else { samples as f32 };
+            let weight = if *role == Role::Parameter { weight } else { samples as f64 };
             let sums = &mut self.accumulator[range.clone()];
             for (sum, change) in sums.iter_mut().zip(&delta[range.clone()]) {
-                *sum += weight * change;
+                *sum += weight * f64::from(*change);
             }
         }
     }
@@ -210,28 +227,27 @@ impl Master {
         if let RoundRule::Nesterov { .. } = rule {
             self.momentum.resize(self.values.len(), 0.0);
         }
-        let divisor = divisor as f32;
         for (range, role) in &self.spans {
             let values = &mut self.values[range.clone()];
             let sums = &self.accumulator[range.clone()];
             match (role, rule) {
                 (Role::Parameter, RoundRule::Mean) => {
                     for (value, sum) in values.iter_mut().zip(sums) {
-                        *value += sum / divisor;
+                        *value += (sum / divisor) as f32;
                     }
                 }
                 (Role::Parameter, RoundRule::Nesterov { rate, momentum }) => {
                     let (rate, beta) = (rate as f32, momentum as f32);
                     let momentum = &mut self.momentum[range.clone()];
                     for ((value, m), sum) in values.iter_mut().zip(momentum).zip(sums) {
-                        let mean = sum / divisor;
+                        let mean = (sum / divisor) as f32;
                         *m = beta * *m + mean;
                         *value += rate * (mean + beta * *m);
                     }
                 }
                 (Role::Buffer | Role::BufferNonNegative, _) if samples > 0 => {
                     for (value, sum) in values.iter_mut().zip(sums) {
-                        *value = floor_of(*role).max(sum / samples as f32);
+                        *value = floor_of(*role).max((sum / samples as f64) as f32);
                     }
                 }
                 (Role::Buffer | Role::BufferNonNegative, _) => {}

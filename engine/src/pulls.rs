@@ -19,9 +19,10 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         if self.leases.of(worker, lease).is_none() {
-            let known = self.workers.get(&worker).and_then(|holder| holder.outcome(lease));
-            let refusal = known.filter(|outcome| matches!(outcome, Outcome::Rejected(_)));
-            let outcome = refusal.unwrap_or(Outcome::Rejected(Reason::UnknownLease));
+            let outcome = match self.known_outcome(worker, lease) {
+                Outcome::Merged(_) => Outcome::Rejected(Reason::UnknownLease),
+                refusal @ Outcome::Rejected(_) => refusal,
+            };
             actions.push(Action::Acknowledge { worker, lease, outcome });
             return;
         }
@@ -116,9 +117,9 @@ impl Engine {
         if self.config.mode == Mode::Synchronous {
             return holder.is_none_or(|holder| !holder.held.contains(&lease));
         }
-        let attempt = self.leases.of(worker, lease);
-        let outcome = || holder.and_then(|holder| holder.outcome(lease));
-        attempt.is_some_and(|attempt| matches!(attempt.state, State::Merging(Some(_))))
-            || matches!(outcome(), Some(Outcome::Merged(_)))
+        // What is not known any more was merged long ago, or will never be: in neither case is the
+        // worker to add it for ever.
+        let Some(attempt) = self.leases.of(worker, lease) else { return true };
+        matches!(attempt.state, State::Merging(Some(_)))
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Round {
     pub(crate) epoch: Option<u32>,
     /// Workers that have or had a lease in it.
     pub(crate) members: BTreeSet<WorkerKey>,
+    /// Units cut for it, in a deterministic run.
+    pub(crate) cut: u32,
     /// Its leases that are awaited, with their units.
     pub(crate) out: BTreeMap<LeaseId, u64>,
     /// Its deltas that are accumulated.
@@ -119,6 +121,10 @@ impl Engine {
         let Some(attempt) = self.leases.get_mut(lease) else { return };
         attempt.state = State::Merging(None);
         let (unit, samples) = (attempt.unit, attempt.samples);
+        if self.config.deterministic {
+            self.rounds.arrive(lease, unit, samples);
+            return;
+        }
         let sum = self.strategy == Strategy::Sum;
         let weight = if sum { clip } else { clip * samples as f64 };
         let order = MergeOrder::Accumulate { weight, samples };
@@ -163,6 +169,14 @@ impl Engine {
         if self.config.mode != Mode::Synchronous {
             return;
         }
+        if self.config.deterministic {
+            if self.is_round_complete() && self.rounds.current.arrived.is_empty() {
+                self.advance_round(now, actions);
+            } else if self.is_round_complete() {
+                self.end_round(now, actions);
+            }
+            return;
+        }
         let round = &self.rounds.current;
         if round.out.is_empty() && !round.arrived.is_empty() {
             self.end_round(now, actions);
@@ -176,12 +190,18 @@ impl Engine {
 
     /// Merges what is accumulated, whatever is still out.
     pub(crate) fn end_round(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let divisor = if self.strategy == Strategy::Sum { 1.0 } else { self.planned() as f64 };
+        let samples = self.rounds.current.arrived_samples;
+        let present = self.workers.values().filter(|worker| !worker.silent).count();
+        let (planned, workers) = if self.config.deterministic {
+            self.accumulate_in_order(actions);
+            (self.ordered_plan(samples), self.config.workers_min as usize)
+        } else {
+            (self.planned(), present)
+        };
+        let divisor = if self.strategy == Strategy::Sum { 1.0 } else { planned as f64 };
         self.version += 1;
         let round = &mut self.rounds.current;
         let arrived = std::mem::take(&mut round.arrived);
-        let samples = round.arrived_samples;
-        let workers = self.workers.values().filter(|worker| !worker.silent).count();
         let rule = match self.strategy {
             // One worker alone is plain training: no outer step may change it.
             Strategy::Nesterov { rate, momentum } if workers > 1 => {

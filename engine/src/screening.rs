@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use protocol::Reason;
+use serde::{Deserialize, Serialize};
 
 /// Accepted deltas before any is judged.
 const UNJUDGED: u64 = 20;
@@ -13,14 +14,19 @@ const CLIPPED_ABOVE: f64 = 3.0;
 /// Times the median from which a delta is refused.
 const REJECTED_ABOVE: f64 = 10.0;
 
+/// No honest delta is as long per root of local steps, however its data are scaled; a few of these
+/// would overflow the master. It holds for the first ones too, that are not judged otherwise.
+const NORM_MAX: f64 = 1e12;
+
 /// The screening of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Screening {
     accepted: u64,
     /// The first median by which deltas were judged.
     first: Option<f64>,
     /// Accepted norms in order of arrival, and the same ones sorted.
     recent: VecDeque<f64>,
+    #[serde(skip)]
     sorted: Vec<f64>,
 }
 
@@ -31,16 +37,32 @@ impl Screening {
     /// lengths grow alike. `at_pull` is the median when its parameters were sent: deltas shrink as
     /// a run converges, and one that took long is no worse than others of its age.
     pub(crate) fn judge(&self, norm: f64, steps: u64, at_pull: Option<f64>) -> Result<f64, Reason> {
-        if !norm.is_finite() {
-            return Err(Reason::NotFinite);
-        }
+        self.bounded(norm, steps)?;
         let Some(median) = self.median() else { return Ok(1.0) };
         let usual = at_pull.or(self.first).unwrap_or(median).max(median);
-        let times = per_step(norm, steps) / usual;
-        if times > REJECTED_ABOVE {
+        let norm = per_step(norm, steps);
+        let times = norm / usual;
+        // Long after convergence the usual delta is next to nothing, and an honest outlier many
+        // times that. What would have been usual at the start of the run is clipped, not refused.
+        if times > REJECTED_ABOVE && norm > self.first.unwrap_or(median) {
             return Err(Reason::Norm);
         }
         Ok(if times > CLIPPED_ABOVE { CLIPPED_ABOVE / times } else { 1.0 })
+    }
+
+    /// Refuses only what no honest worker sends.
+    pub(crate) fn bounded(&self, norm: f64, steps: u64) -> Result<f64, Reason> {
+        if !norm.is_finite() {
+            return Err(Reason::NotFinite);
+        }
+        if per_step(norm, steps) > NORM_MAX { Err(Reason::Norm) } else { Ok(1.0) }
+    }
+
+    /// As it was, from a checkpoint, which does not hold what can be computed.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.sorted = self.recent.iter().copied().collect();
+        self.sorted.sort_by(f64::total_cmp);
+        self
     }
 
     /// Learns from an accepted delta; a clipped one counts as what was left of it.
@@ -85,6 +107,7 @@ mod tests {
     #[test]
     fn the_first_twenty_are_not_judged() {
         assert_eq!(after(19, 1.0).judge(1e9, 1, None), Ok(1.0));
+        assert_eq!(after(0, 1.0).judge(1e38, 1, None), Err(Reason::Norm), "but for the absurd");
         assert_eq!(after(20, 1.0).judge(1e9, 1, None), Err(Reason::Norm));
         assert_eq!(after(0, 1.0).judge(f64::NAN, 1, None), Err(Reason::NotFinite));
     }
@@ -115,7 +138,9 @@ mod tests {
         for _ in 0..200 {
             screening.accept(1.0, 1, 1.0);
         }
-        assert_eq!(screening.judge(100.0, 1, Some(1.0)), Err(Reason::Norm));
+        assert_eq!(screening.judge(101.0, 1, Some(1.0)), Err(Reason::Norm));
+        let outlier = screening.judge(90.0, 1, Some(1.0));
+        assert_eq!(outlier, Ok(3.0 / 90.0), "no longer than the run's first ones: clipped");
         assert_eq!(screening.judge(100.0, 1, Some(100.0)), Ok(1.0));
         assert_eq!(screening.judge(100.0, 1, None), Ok(1.0), "pulled before any was judged");
         assert_eq!(screening.judge(2000.0, 1, None), Err(Reason::Norm), "and still bounded");

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use protocol::{Reason, Version};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Engine;
 use crate::time::WorkerKey;
 use crate::workers::Worker;
 
 /// What was counted in one epoch, or since the start of the run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochSummary {
     /// Samples merged.
     pub samples: u64,
@@ -26,8 +26,15 @@ pub struct EpochSummary {
     pub released: u64,
     /// Leases that another one of the same unit has made needless.
     pub duplicate: u64,
+    /// Leases merged after their deadline.
+    pub late: u64,
+    /// Samples that had to be leased again, or were leased twice at a time.
+    pub re_leased: u64,
+    /// Refused deltas, duplicates apart, by reason.
+    #[serde(with = "by_name")]
+    pub rejected: BTreeMap<Reason, u64>,
     /// Samples never merged, by the reason of the last refusal.
-    #[serde(serialize_with = "by_name")]
+    #[serde(with = "by_name")]
     pub dropped: BTreeMap<Reason, u64>,
 }
 
@@ -47,8 +54,14 @@ impl EpochSummary {
         self.expired += other.expired;
         self.released += other.released;
         self.duplicate += other.duplicate;
-        for (reason, samples) in &other.dropped {
-            *self.dropped.entry(*reason).or_default() += samples;
+        self.late += other.late;
+        self.re_leased += other.re_leased;
+        for (own, others) in
+            [(&mut self.rejected, &other.rejected), (&mut self.dropped, &other.dropped)]
+        {
+            for (reason, count) in others {
+                *own.entry(*reason).or_default() += count;
+            }
         }
     }
 }
@@ -85,6 +98,8 @@ pub struct Status {
     pub total_samples: u64,
     /// The master's version, merges under way included.
     pub version: Version,
+    /// Merges since the start of the run, those of earlier starts of the coordinator included.
+    pub merges: u64,
     /// Leases in flight as the merge rules count them, at least 1.
     pub in_flight: f64,
     /// The learning rate that the next lease gets.
@@ -112,6 +127,7 @@ impl Engine {
             merged_samples: self.merged_samples,
             total_samples: self.config.total_samples(),
             version: self.version_now(),
+            merges: self.merges_before + self.version,
             in_flight: self.in_flight(),
             learning_rate: self.learning_rate(),
             finished: self.finished,
@@ -139,9 +155,31 @@ fn worker_status(key: WorkerKey, worker: &Worker) -> WorkerStatus {
     }
 }
 
-fn by_name<S: serde::Serializer>(
-    counts: &BTreeMap<Reason, u64>,
-    out: S,
-) -> Result<S::Ok, S::Error> {
-    out.collect_map(counts.iter().map(|(reason, count)| (reason.name(), count)))
+/// Counts by a reason's name, as in tables.
+mod by_name {
+    use std::collections::BTreeMap;
+
+    use protocol::Reason;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        counts: &BTreeMap<Reason, u64>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        out.collect_map(counts.iter().map(|(reason, count)| (reason.name(), count)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Reason, u64>, D::Error> {
+        let counts = BTreeMap::<String, u64>::deserialize(from)?;
+        let named = counts.into_iter().map(|(name, count)| {
+            let reason = Reason::from_name(&name);
+            reason.map(|reason| (reason, count)).ok_or_else(|| {
+                D::Error::custom(format!("`{name}` is no reason why a delta is refused"))
+            })
+        });
+        named.collect()
+    }
 }

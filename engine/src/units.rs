@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::limits::SEGMENTS_MAX;
 use protocol::{LeaseId, Reason, Segment, order};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::status::EpochSummary;
@@ -25,11 +26,15 @@ pub(crate) struct Unit {
     pub(crate) leases: Vec<LeaseId>,
     /// Whose deltas of it were refused.
     pub(crate) refused: Vec<WorkerKey>,
+    /// Samples of the epoch cut before its own.
+    pub(crate) begins: u64,
+    /// It was leased before.
+    pub(crate) leased: bool,
 }
 
 /// Rows of a shard that are in no unit yet.
-#[derive(Debug)]
-struct Shelf {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Shelf {
     shard: u32,
     /// Position and count, in the epoch's row order.
     ranges: VecDeque<(u32, u32)>,
@@ -38,12 +43,22 @@ struct Shelf {
 }
 
 /// One open epoch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Epoch {
     pub(crate) index: u32,
     /// Shards with free rows, in the epoch's order.
     shelves: Vec<Shelf>,
     pub(crate) free: u64,
+    /// Samples of its units.
+    out: u64,
+    pub(crate) summary: EpochSummary,
+}
+
+/// An epoch as a checkpoint holds it: what is in units is free again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenEpoch {
+    pub(crate) index: u32,
+    shelves: Vec<Shelf>,
     pub(crate) summary: EpochSummary,
 }
 
@@ -57,7 +72,15 @@ impl Epoch {
         };
         let shelves =
             order::shard_order(config.seed, index, count).into_iter().map(shelf).collect();
-        Self { index, shelves, free: config.epoch_samples(), summary: EpochSummary::default() }
+        let (free, summary) = (config.epoch_samples(), EpochSummary::default());
+        Self { index, shelves, free, out: 0, summary }
+    }
+
+    fn restored(open: OpenEpoch) -> Self {
+        let ranges = open.shelves.iter().flat_map(|shelf| &shelf.ranges);
+        let free = ranges.map(|(_, count)| u64::from(*count)).sum();
+        let OpenEpoch { index, shelves, summary } = open;
+        Self { index, shelves, free, out: 0, summary }
     }
 
     /// Takes up to `samples` free rows; fewer when they would make more segments than a lease holds.
@@ -65,11 +88,13 @@ impl Epoch {
     /// A worker goes on in the shards that it had, then begins one that nobody has begun, then
     /// helps with the one of which most is left: so a unit spans few shards, few are fetched twice,
     /// and a single worker walks through the epoch exactly in its order.
-    fn take(&mut self, samples: u64, had: &BTreeSet<u32>) -> Vec<Segment> {
+    ///
+    /// Without any `had` the rows are taken in the epoch's order alone.
+    fn take(&mut self, samples: u64, had: Option<&BTreeSet<u32>>) -> Vec<Segment> {
         let mut need = samples.min(self.free);
         let mut segments: Vec<Segment> = Vec::new();
         while need > 0 && segments.len() < SEGMENTS_MAX {
-            let place = self.pick(had);
+            let place = had.map_or(0, |had| self.pick(had));
             let shelf = &mut self.shelves[place];
             shelf.begun = true;
             let Some((start, count)) = shelf.ranges.pop_front() else {
@@ -89,6 +114,7 @@ impl Epoch {
             }
             need -= u64::from(taken);
             self.free -= u64::from(taken);
+            self.out += u64::from(taken);
         }
         segments
     }
@@ -118,6 +144,7 @@ impl Epoch {
         for segment in segments.iter().rev() {
             let range = (segment.start, segment.count);
             self.free += u64::from(segment.count);
+            self.out -= u64::from(segment.count);
             match self.shelves.iter_mut().find(|shelf| shelf.shard == segment.shard) {
                 Some(shelf) => shelf.ranges.push_front(range),
                 None => self.shelves.insert(
@@ -126,6 +153,11 @@ impl Epoch {
                 ),
             }
         }
+    }
+
+    /// Every sample is free, in one unit, merged or dropped.
+    fn is_whole(&self, samples: u64) -> bool {
+        self.free + self.out + self.settled() == samples
     }
 
     /// Samples that are accounted for.
@@ -168,7 +200,61 @@ impl Units {
 
     /// The counts of an open epoch.
     pub(crate) fn summary(&mut self, epoch: u32) -> Option<&mut EpochSummary> {
-        self.epochs.iter_mut().find(|open| open.index == epoch).map(|open| &mut open.summary)
+        self.open_epoch(epoch).map(|open| &mut open.summary)
+    }
+
+    fn open_epoch(&mut self, epoch: u32) -> Option<&mut Epoch> {
+        self.epochs.iter_mut().find(|open| open.index == epoch)
+    }
+
+    /// Panics unless every sample of every open epoch is in exactly one place. It costs a few
+    /// additions per event, and stays on in every build: a wrong ledger must not go on.
+    pub(crate) fn assert_whole(&self, samples: u64) {
+        for epoch in &self.epochs {
+            assert!(
+                epoch.is_whole(samples),
+                "invariant: a sample of epoch {} is lost",
+                epoch.index
+            );
+        }
+    }
+
+    /// The open epochs as a checkpoint holds them: all units are given back.
+    pub(crate) fn saved(&self) -> Vec<OpenEpoch> {
+        let saved = |epoch: &Epoch| {
+            let mut epoch = epoch.clone();
+            let index = epoch.index;
+            for unit in self.units.values().rev().filter(|unit| unit.epoch == index) {
+                epoch.give_back(&unit.segments);
+                epoch.summary.re_leased += unit.samples;
+            }
+            OpenEpoch { index: epoch.index, shelves: epoch.shelves, summary: epoch.summary }
+        };
+        self.epochs.iter().map(saved).collect()
+    }
+
+    /// Goes on where a checkpoint was taken.
+    pub(crate) fn restored(begun: u32, last: u64, open: Vec<OpenEpoch>) -> Self {
+        let epochs = open.into_iter().map(Epoch::restored).collect();
+        Self { epochs, begun, last, ..Self::default() }
+    }
+
+    /// An epoch that cannot be one of this run.
+    pub(crate) fn unfit(&self, config: &Config) -> Option<u32> {
+        let fits = |epoch: &&Epoch| {
+            let inside = epoch.shelves.iter().all(|shelf| {
+                let rows = config.shards.get(shelf.shard as usize).copied().unwrap_or(0);
+                let end = |(start, count): &(u32, u32)| start.checked_add(*count);
+                shelf.ranges.iter().all(|range| end(range).is_some_and(|end| end <= rows))
+            });
+            epoch.index < self.begun && inside && epoch.is_whole(config.epoch_samples())
+        };
+        self.epochs.iter().find(|epoch| !fits(epoch)).map(|epoch| epoch.index)
+    }
+
+    /// The number of the unit cut last.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
     }
 
     /// The first epoch with free rows, begun now if need be and the bound allows.
@@ -186,8 +272,14 @@ impl Units {
     }
 
     /// Cuts a unit; none if the epoch has no free rows.
-    pub(crate) fn cut(&mut self, epoch: u32, samples: u64, had: &BTreeSet<u32>) -> Option<u64> {
+    pub(crate) fn cut(
+        &mut self,
+        epoch: u32,
+        samples: u64,
+        had: Option<&BTreeSet<u32>>,
+    ) -> Option<u64> {
         let from = self.epochs.iter_mut().find(|open| open.index == epoch)?;
+        let begins = from.out + from.settled();
         let segments = from.take(samples, had);
         let samples = segments.iter().map(|segment| u64::from(segment.count)).sum();
         if samples == 0 {
@@ -195,16 +287,20 @@ impl Units {
         }
         self.last += 1;
         let (leases, refused) = (Vec::new(), Vec::new());
-        self.units.insert(self.last, Unit { epoch, segments, samples, leases, refused });
+        self.units.insert(
+            self.last,
+            Unit { epoch, segments, samples, leases, refused, begins, leased: false },
+        );
         Some(self.last)
     }
 
     /// A unit is in the master.
     pub(crate) fn merge(&mut self, number: u64) -> Option<Unit> {
         let unit = self.forget(number)?;
-        if let Some(summary) = self.summary(unit.epoch) {
-            summary.samples += unit.samples;
-            summary.units += 1;
+        if let Some(open) = self.open_epoch(unit.epoch) {
+            open.out -= unit.samples;
+            open.summary.samples += unit.samples;
+            open.summary.units += 1;
         }
         Some(unit)
     }
@@ -212,8 +308,9 @@ impl Units {
     /// A unit is given up.
     pub(crate) fn drop_unit(&mut self, number: u64, reason: Reason) -> Option<Unit> {
         let unit = self.forget(number)?;
-        if let Some(summary) = self.summary(unit.epoch) {
-            *summary.dropped.entry(reason).or_default() += unit.samples;
+        if let Some(open) = self.open_epoch(unit.epoch) {
+            open.out -= unit.samples;
+            *open.summary.dropped.entry(reason).or_default() += unit.samples;
         }
         Some(unit)
     }
@@ -221,9 +318,10 @@ impl Units {
     /// Nobody has anything of a unit: its rows are cut anew, in the size that suits who comes.
     pub(crate) fn dissolve(&mut self, number: u64) {
         if let Some(unit) = self.forget(number)
-            && let Some(epoch) = self.epochs.iter_mut().find(|epoch| epoch.index == unit.epoch)
+            && let Some(open) = self.open_epoch(unit.epoch)
         {
-            epoch.give_back(&unit.segments);
+            open.summary.re_leased += unit.samples;
+            open.give_back(&unit.segments);
         }
     }
 

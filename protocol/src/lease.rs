@@ -93,6 +93,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their indices.
+    pub const ALL: [Self; 7] = [
+        Self::Duplicate,
+        Self::UnknownLease,
+        Self::Length,
+        Self::NotFinite,
+        Self::Norm,
+        Self::Ended,
+        Self::Fenced,
+    ];
+
+    /// The reason with that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// One word for counters and tables.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::{
-    Action, Config, EpochSummary, Frequency, MergeOrder, Mode, Schedule, Strategy, WorkerKey,
+    Action, Config, End, EpochSummary, Frequency, MergeOrder, Mode, Schedule, Strategy, WorkerKey,
 };
 use protocol::{Lease, LeaseId, Outcome, Reason, RunId, order};
 
@@ -23,6 +23,7 @@ pub(crate) fn config() -> Config {
         schedule: Schedule::default(),
         inner_momentum: false,
         workers_min: 1,
+        deterministic: false,
     }
 }
 
@@ -45,6 +46,8 @@ pub(crate) struct Checker {
     /// Deltas that a round got from an earlier version.
     pub(crate) late: u64,
     acknowledged: BTreeMap<LeaseId, Outcome>,
+    /// How leases ended, for the ledger.
+    ends: BTreeMap<LeaseId, End>,
     pub(crate) version: u64,
     pub(crate) epochs: Vec<EpochSummary>,
     pub(crate) finished: bool,
@@ -64,6 +67,7 @@ impl Checker {
             own_counted: 0,
             late: 0,
             acknowledged: BTreeMap::new(),
+            ends: BTreeMap::new(),
             version: 0,
             epochs: Vec::new(),
             finished: false,
@@ -80,11 +84,18 @@ impl Checker {
                     self.base.insert(*lease, version.number);
                     // In rounds a worker forgets all that it has delivered.
                     if self.config.mode == Mode::Asynchronous {
-                        let late = |own: &&LeaseId| self.contained[*own] > version.number;
+                        // What was refused, or is not known, is in no version and never will be.
+                        let at = |own: &LeaseId| self.contained.get(own);
+                        let late = |own: &&LeaseId| at(*own).is_some_and(|at| *at > version.number);
                         assert_eq!(contains.iter().find(late), None, "not contained");
                     }
                 }
                 Action::Screen { .. } => {}
+                Action::LeaseEnded { worker, lease, end, .. } => {
+                    assert_eq!(self.leases[lease].0, *worker, "the end of another's lease");
+                    let before = self.ends.insert(*lease, *end);
+                    assert_eq!(before, None, "{lease} ended twice");
+                }
                 Action::Merge { lease, order } => self.merge(*lease, order),
                 Action::Acknowledge { worker, lease, outcome } => {
                     self.acknowledge(*worker, *lease, *outcome);
@@ -156,6 +167,16 @@ impl Checker {
             return;
         }
         assert_eq!(self.leases[&lease].0, worker, "another's lease");
+        // What the worker hears is what stands in the ledger.
+        let end = self.ends.get(&lease);
+        match outcome {
+            Outcome::Merged(version) => {
+                assert!(matches!(end, Some(End::Merged { version: said, .. }) if *said == version));
+            }
+            Outcome::Rejected(reason) => {
+                assert!(matches!(end, Some(End::Rejected { reason: said, .. }) if *said == reason));
+            }
+        }
         if let Outcome::Merged(version) = outcome {
             assert_eq!(self.contained.get(&lease), Some(&version.number), "{lease}");
         } else {

@@ -202,7 +202,7 @@ impl Fleet {
                     self.at(arrives, Due::ToWorker(worker.0, Message::Refused(lease)));
                 }
             }
-            Action::EpochComplete { .. } | Action::Finished { .. } => {}
+            Action::LeaseEnded { .. } | Action::EpochComplete { .. } | Action::Finished { .. } => {}
         }
         None
     }

@@ -1,0 +1,125 @@
+//! What a checkpoint holds of the engine, and how a run goes on from it.
+//!
+//! Leases do not outlive the coordinator that gave them: in a checkpoint the rows of all units that
+//! are under way are free again, and their leases count as lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, ConfigError};
+use crate::machine::Engine;
+use crate::screening::Screening;
+use crate::status::EpochSummary;
+use crate::units::{OpenEpoch, Units};
+use crate::words::Mode;
+
+/// The engine's part of a checkpoint. Whoever stores it need not look inside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    merges: u64,
+    merged_samples: u64,
+    lease_samples: f64,
+    epochs_begun: u32,
+    last_unit: u64,
+    /// Counts of the epochs that are complete.
+    totals: EpochSummary,
+    open: Vec<OpenEpoch>,
+    screening: Screening,
+}
+
+/// Why a checkpoint does not fit.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RestoreError {
+    /// The run's configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its counts are not those of the run's data.
+    #[error(
+        "the checkpoint is of other data: in epoch {0} its samples are not those of the run; give \
+         the data that the run was started with"
+    )]
+    Samples(u32),
+    /// It has more epochs than the run.
+    #[error("the checkpoint has begun {begun} epochs, and the run has {epochs}")]
+    Epochs {
+        /// Epochs begun in the checkpoint.
+        begun: u32,
+        /// Epochs of the run.
+        epochs: u32,
+    },
+}
+
+impl State {
+    /// Merges that the checkpoint contains.
+    #[must_use]
+    pub fn merges(&self) -> u64 {
+        self.merges
+    }
+
+    /// Samples merged, of all epochs.
+    #[must_use]
+    pub fn merged_samples(&self) -> u64 {
+        self.merged_samples
+    }
+
+    /// Counts of the whole run, and of the epochs that are not complete, oldest first.
+    #[must_use]
+    pub fn counts(&self) -> (EpochSummary, Vec<(u32, EpochSummary)>) {
+        let mut totals = self.totals.clone();
+        self.open.iter().for_each(|epoch| totals.add(&epoch.summary));
+        (totals, self.open.iter().map(|epoch| (epoch.index, epoch.summary.clone())).collect())
+    }
+}
+
+impl Engine {
+    /// What a checkpoint is to hold, if there may be one now: it goes with the master as it is after
+    /// all orders so far. In the middle of a round there may be none, as what is accumulated is
+    /// counted and not in the master.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        if self.config.mode == Mode::Synchronous && !self.rounds.current.arrived.is_empty() {
+            return None;
+        }
+        let mut totals = self.totals.clone();
+        let mut open = self.units.saved();
+        for (_, attempt) in self.leases.iter().filter(|(_, attempt)| attempt.is_under_way()) {
+            match open.iter_mut().find(|epoch| epoch.index == attempt.epoch) {
+                Some(epoch) => epoch.summary.released += 1,
+                None => totals.released += 1,
+            }
+        }
+        Some(State {
+            merges: self.merges_before + self.version,
+            merged_samples: self.merged_samples,
+            lease_samples: self.lease_samples,
+            epochs_begun: self.units.begun,
+            last_unit: self.units.last(),
+            totals,
+            open,
+            screening: self.screening.clone(),
+        })
+    }
+
+    /// An engine that goes on from a checkpoint. The incarnation of `config` must be higher than
+    /// those before.
+    ///
+    /// # Errors
+    /// When the checkpoint is not of such a run.
+    pub fn restore(config: Config, state: State) -> Result<Self, RestoreError> {
+        let (begun, epochs) = (state.epochs_begun, config.epochs);
+        if begun > epochs {
+            return Err(RestoreError::Epochs { begun, epochs });
+        }
+        let mut engine = Self::new(config)?;
+        engine.units = Units::restored(begun, state.last_unit, state.open);
+        if let Some(epoch) = engine.units.unfit(&engine.config) {
+            return Err(RestoreError::Samples(epoch));
+        }
+        engine.merges_before = state.merges;
+        engine.merged_samples = state.merged_samples;
+        engine.lease_samples = state.lease_samples;
+        engine.totals = state.totals;
+        engine.screening = state.screening.sorted();
+        Ok(engine)
+    }
+}
