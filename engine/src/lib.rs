@@ -14,11 +14,12 @@
 //! - `deadlines`: when an attempt is given up; `screening`: which deltas are believed
 //! - `pulls`: parameters; `arrivals`: progress and deltas
 //! - `rounds`: synchronous mode; `ordered`: the same without a trace of who was faster
-//! - `state`: what a checkpoint holds
+//! - `state`: what a checkpoint holds; [`checkpoint`]: the steps of storing it
 //! - `machine`: the events, and the end of epochs and of the run
 
 mod arrivals;
 mod backup;
+pub mod checkpoint;
 pub mod config;
 mod deadlines;
 mod event;
