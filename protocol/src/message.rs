@@ -209,6 +209,9 @@ pub struct Assignment {
     pub download: Codec,
     /// How the worker encodes deltas.
     pub upload: Codec,
+    /// The inner optimizer's state starts anew with each lease, so that a delta is a function of
+    /// parameters, rows and seed alone. Otherwise it is carried from lease to lease.
+    pub fresh_optimizer: bool,
 }
 
 /// A block of samples that can be fetched by its digest.

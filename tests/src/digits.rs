@@ -54,6 +54,7 @@ pub fn fleet(job: &Job, train: &Dataset) -> Fleet {
         schedule: job.training.schedule,
         inner_momentum: plan.carries_momentum(),
         workers_min: 1,
+        deterministic: false,
     };
     let initial = plan.initial(job.seed);
     Fleet {

@@ -154,6 +154,7 @@ impl World {
                 .collect(),
             download: fleet.codec,
             upload: fleet.codec,
+            fresh_optimizer: false,
         };
         let version = Version { incarnation: fleet.engine.incarnation, number: 0 };
         let nodes = fleet.step_times.iter().enumerate().map(|(index, &step_time)| {

@@ -1,6 +1,7 @@
 //! What happens to a worker, and what its shell has to do about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::message::DeviceKind;
@@ -100,4 +101,6 @@ pub enum Stop {
     Unable(String),
     /// The connection or what came through it is broken; trying again can help.
     Broken(String),
+    /// The coordinator is started again and asks to be connected to after this time.
+    Restarting(Duration),
 }

@@ -1,4 +1,4 @@
-//! What a worker holds for as long as one connection lasts.
+//! What a worker holds of a run, also while its connection is lost.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) type Emit<'a> = &'a mut dyn FnMut(Output);
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) assignment: Option<Arc<Assignment>>,
+    /// The coordinator has said over this connection what to work on: it may be talked to.
+    pub(crate) assigned: bool,
     pub(crate) lease_requested: bool,
     pub(crate) next: Option<Next>,
     pub(crate) fetching: HashSet<Digest>,
@@ -51,6 +53,13 @@ pub(crate) struct Upload {
     pub(crate) report: Report,
 }
 
+impl Upload {
+    fn offer(&self, emit: Emit<'_>) {
+        let bytes = self.payload.len() as u64;
+        send(emit, &ToCoordinator::Offer { lease: self.lease, bytes });
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Download {
     pub(crate) lease: LeaseId,
@@ -59,6 +68,40 @@ pub(crate) struct Download {
 }
 
 impl Session {
+    /// The connection is lost: what it carried is lost with it.
+    pub(crate) fn detach(&mut self) {
+        self.assigned = false;
+        self.lease_requested = false;
+        self.fetching.clear();
+        self.download = None;
+        // A lease whose parameters are not here is not worth keeping, and perhaps its very content
+        // broke the connection.
+        self.next.take_if(|next| next.parameters.is_none());
+    }
+
+    /// What is not let go of, beside the lease in training.
+    pub(crate) fn leases(&self, training: Option<LeaseId>) -> Vec<LeaseId> {
+        let uploads = self.uploads.iter().map(|upload| upload.lease);
+        let next = self.next.iter().map(|next| next.lease.id);
+        uploads.chain(training).chain(next).collect()
+    }
+
+    /// The run is that of the connection before: what had no answer is offered again.
+    pub(crate) fn go_on(&mut self, emit: Emit<'_>) {
+        self.assigned = true;
+        for upload in &self.uploads {
+            upload.offer(emit);
+        }
+    }
+
+    /// A delta is ready.
+    pub(crate) fn offer(&mut self, upload: Upload, emit: Emit<'_>) {
+        if self.assigned {
+            upload.offer(emit);
+        }
+        self.uploads.push(upload);
+    }
+
     /// Whether parameters may be pulled: shards are there, and not too many deltas on their way.
     pub(crate) fn may_pull(&self) -> bool {
         self.fetching.is_empty() && self.uploads.len() < PUSHES_MAX

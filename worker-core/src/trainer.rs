@@ -50,6 +50,8 @@ pub enum TrainError {
 pub struct LeaseTrainer {
     trainer: Trainer,
     table: TensorTable,
+    /// The optimizer's state starts anew with each lease.
+    fresh: bool,
 }
 
 impl std::fmt::Debug for LeaseTrainer {
@@ -69,7 +71,8 @@ impl LeaseTrainer {
             return Err(TrainError::Table);
         }
         let trainer = Trainer::new(&plan, device)?;
-        Ok(Self { trainer, table: assignment.table.clone() })
+        let fresh = assignment.fresh_optimizer;
+        Ok(Self { trainer, table: assignment.table.clone(), fresh })
     }
 
     /// Trains a lease; `None` when it was cancelled on the way.
@@ -86,6 +89,9 @@ impl LeaseTrainer {
     ) -> Result<Option<Trained>, TrainError> {
         let Job { lease, parameters: before, rows, cancelled } = job;
         self.trainer.load(&before)?;
+        if self.fresh {
+            self.trainer.reset_optimizer();
+        }
         self.trainer.seed(lease.seed);
         for index in 0..rows.batches() {
             if cancelled.load(Ordering::Relaxed) {

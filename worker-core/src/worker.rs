@@ -90,7 +90,8 @@ impl Worker {
     pub fn wake_at(&self) -> Option<Duration> {
         let session = self.session.as_ref()?;
         // What else a pull waits for tells of itself.
-        let waits = session.next.as_ref()?.pulled.is_none() && session.may_pull();
+        let next = session.next.as_ref()?;
+        let waits = session.assigned && next.pulled.is_none() && session.may_pull();
         self.pull_at().filter(|at| waits && self.ready && *at < Duration::MAX)
     }
 
@@ -102,7 +103,7 @@ impl Worker {
                 Ok(())
             }
             Input::Disconnected => {
-                self.close();
+                self.detach();
                 Ok(())
             }
             Input::Frame(bytes) => self.receive(now, &bytes, emit),
@@ -132,15 +133,22 @@ impl Worker {
                     }
                     _ => {}
                 }
-                self.close();
+                if let Stop::Broken(_) | Stop::Restarting(_) = stop {
+                    self.detach();
+                } else {
+                    self.close();
+                }
                 emit(Output::Stop(stop));
             }
         }
     }
 
+    /// A connection is open: the session goes on with what it has, or begins.
     fn open(&mut self, emit: Emit<'_>) {
-        self.close();
-        self.session = Some(Session::default());
+        let training = self.training_lease();
+        let session = self.session.get_or_insert_default();
+        session.detach();
+        let leases = session.leases(training);
         let profile = &self.profile;
         let hello = ToCoordinator::Hello(Hello {
             token: profile.token.clone(),
@@ -151,16 +159,30 @@ impl Worker {
             device_name: bounded_text(&profile.device_name),
             threads: profile.threads,
             software: bounded_text(&profile.software),
-            leases: Vec::new(),
+            leases,
         });
         send(emit, &hello);
     }
 
+    /// The connection is lost. What is in training is trained on: the worker may be back in time.
+    fn detach(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.detach();
+        }
+    }
+
+    /// The session is over, and all of it is void.
     fn close(&mut self) {
         self.session = None;
         if let Some(training) = &self.training {
             training.cancelled.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The lease in training, unless it is void.
+    fn training_lease(&self) -> Option<LeaseId> {
+        let training = self.training.as_ref()?;
+        (!training.cancelled.load(Ordering::Relaxed)).then_some(training.lease)
     }
 
     fn receive(&mut self, now: Duration, bytes: &Bytes, emit: Emit<'_>) -> Result<(), Stop> {
@@ -170,7 +192,9 @@ impl Worker {
             ToWorker::Welcome { .. } | ToWorker::Alive => Ok(()),
             ToWorker::Refused { reason, retry } => Err(Stop::Refused { reason, retry }),
             ToWorker::Ended { reason, .. } => Err(Stop::Ended(reason)),
-            ToWorker::Restarting { .. } => Err(Stop::Broken("the coordinator restarts".to_owned())),
+            ToWorker::Restarting { reconnect_in_ms } => {
+                Err(Stop::Restarting(Duration::from_millis(reconnect_in_ms.into())))
+            }
             ToWorker::Assign(assignment) => {
                 self.assign(Arc::new(assignment), emit);
                 Ok(())
@@ -200,6 +224,11 @@ impl Worker {
                     session.pending.forget(lease);
                     // The next lease may have ended before its parameters were pulled.
                     session.next.take_if(|next| next.lease.id == lease);
+                    // One of an earlier connection may be void.
+                    if let Some(training) = self.training.as_ref().filter(|own| own.lease == lease)
+                    {
+                        training.cancelled.store(true, Ordering::Relaxed);
+                    }
                     let reason = reason.name();
                     if matches!(outcome, Outcome::Rejected(Reason::Duplicate | Reason::Ended)) {
                         // As planned: idle workers train copies of leases that are out.
@@ -214,6 +243,12 @@ impl Worker {
     }
 
     fn assign(&mut self, assignment: Arc<Assignment>, emit: Emit<'_>) {
+        if let Some(session) = &mut self.session
+            && session.assignment.as_ref() == Some(&assignment)
+        {
+            session.go_on(emit);
+            return;
+        }
         let wanted: HashSet<_> = assignment.shards.iter().map(|shard| shard.digest).collect();
         self.shards.retain(|digest, _| wanted.contains(digest));
         if let Some(training) = &self.training {
@@ -225,14 +260,20 @@ impl Worker {
             self.seconds_per_step = None;
             emit(Output::Prepare(assignment.clone()));
         }
-        self.session = Some(Session { assignment: Some(assignment), ..Session::default() });
+        self.session =
+            Some(Session { assignment: Some(assignment), assigned: true, ..Session::default() });
     }
 
     fn store(&mut self, digest: Digest, bytes: Result<Bytes, String>) -> Result<(), Stop> {
         if let Some(session) = &mut self.session {
             session.fetching.remove(&digest);
         }
-        let bytes = bytes.map_err(|error| Stop::Broken(format!("shard {digest}: {error}")))?;
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            // It was asked for through a connection that is lost.
+            Err(_) if !self.is_connected() => return Ok(()),
+            Err(error) => return Err(Stop::Broken(format!("shard {digest}: {error}"))),
+        };
         if Digest::of(&bytes) != digest {
             return Err(Stop::Broken(format!("shard {digest} came with other content")));
         }
@@ -278,6 +319,7 @@ impl Worker {
     }
 
     fn step(&mut self, now: Duration, lease: LeaseId, steps: u64, emit: Emit<'_>) {
+        let connected = self.is_connected();
         let Some(training) = self.training.as_mut().filter(|training| training.lease == lease)
         else {
             return;
@@ -288,7 +330,7 @@ impl Worker {
             self.seconds_per_step = Some(elapsed / steps as f64);
         }
         let due = now.saturating_sub(training.progress_sent) >= PROGRESS_INTERVAL;
-        if due && self.session.is_some() && !training.cancelled.load(Ordering::Relaxed) {
+        if due && connected && !training.cancelled.load(Ordering::Relaxed) {
             training.progress_sent = now;
             send(emit, &ToCoordinator::Progress { lease, steps });
         }
@@ -327,9 +369,8 @@ impl Worker {
         } else {
             assignment.upload.encode(&assignment.table, &delta)
         };
-        send(emit, &ToCoordinator::Offer { lease, bytes: payload.len() as u64 });
         if let Some(session) = &mut self.session {
-            session.uploads.push(Upload { lease, payload: payload.into(), report });
+            session.offer(Upload { lease, payload: payload.into(), report }, emit);
         }
         Ok(())
     }
@@ -341,8 +382,10 @@ impl Worker {
         }
         self.start(now, emit);
         let pull_due = self.pull_at().is_none_or(|at| at <= now);
-        let training = self.training.as_ref().map(|training| training.lease);
-        let Some(session) = &mut self.session else { return Ok(()) };
+        let training = self.training_lease();
+        let Some(session) = self.session.as_mut().filter(|session| session.assigned) else {
+            return Ok(());
+        };
         let Some(assignment) = session.assignment.clone() else { return Ok(()) };
         let may_pull = session.may_pull();
         let Some(next) = &mut session.next else {
@@ -366,6 +409,10 @@ impl Worker {
             send(emit, &ToCoordinator::Pull { lease: next.lease.id, pending });
         }
         Ok(())
+    }
+
+    fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.assigned)
     }
 
     /// When the next lease's parameters are to be pulled; `None` is at once.

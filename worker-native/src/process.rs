@@ -137,6 +137,10 @@ async fn sessions(
             {
                 return Err(Failure::Lost(reason));
             }
+            Stop::Restarting(delay) => {
+                tracing::info!("the coordinator restarts; back in {:.1} s", delay.as_secs_f64());
+                tokio::time::sleep(delay).await;
+            }
             Stop::Ended(reason) | Stop::Broken(reason) | Stop::Refused { reason, .. } => {
                 let delay = backoff.next_delay();
                 tracing::warn!("{reason}; trying again in {:.1} s", delay.as_secs_f64());

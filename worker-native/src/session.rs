@@ -8,15 +8,13 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, SplitSink, StreamExt};
 use futures_util::{FutureExt, SinkExt};
 use protocol::Digest;
+use protocol::limits::IDLE_TIMEOUT;
 use tokio_tungstenite::tungstenite::{self, Message};
 use worker_core::{Backoff, Input, Output, Stop, Worker};
 
 use crate::connection::{Shards, Socket, close_reason};
 use crate::device::Processor;
 use crate::training::{Event, Training, Work};
-
-/// A coordinator that says nothing for so long is gone: it pings three times as often.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// Shards that are fetched at a time.
 const FETCHES_MAX: usize = 4;
@@ -104,8 +102,8 @@ impl Session<'_> {
                     Ok(Input::Shard { digest, bytes })
                 }
                 () = tokio::time::sleep(sleep) => Ok(Input::Timer),
-                () = tokio::time::sleep_until((heard + SILENCE_MAX).into()) => {
-                    let silence = SILENCE_MAX.as_secs();
+                () = tokio::time::sleep_until((heard + IDLE_TIMEOUT).into()) => {
+                    let silence = IDLE_TIMEOUT.as_secs();
                     Err(Stop::Broken(format!("nothing came from the coordinator for {silence} s")))
                 }
             };

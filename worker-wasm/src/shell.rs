@@ -20,9 +20,6 @@ use crate::scope::{self, Timer, now};
 use crate::socket::{Happening, Socket};
 use crate::training::{self, Work};
 
-/// A coordinator that says nothing for so long is gone: it gives a sign of life three times as often.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
-
 /// A timer that is right to so much is not set anew.
 const TIMER_PRECISION: Duration = Duration::from_millis(2);
 
@@ -156,7 +153,7 @@ fn happened(connection: u32, happening: Happening) {
                 shell.backoff.reset();
                 shell.feed(Input::Frame(bytes))
             }
-            Happening::Closed(reason) => shell.lost(reason),
+            Happening::Closed(reason) => shell.lost(reason, None),
         }
     });
 }
@@ -170,7 +167,7 @@ impl Shell {
         self.heard = now();
         match Socket::open(&self.options.url, move |happening| happened(connection, happening)) {
             Ok(socket) => self.socket = Some(socket),
-            Err(reason) => return self.lost(reason),
+            Err(reason) => return self.lost(reason, None),
         }
         self.set_timer();
         None
@@ -228,18 +225,21 @@ impl Shell {
             Stop::Refused { reason, retry: false } => (End::Refused, reason),
             Stop::Ended(reason) => (End::Ended, reason),
             Stop::Unable(reason) => (End::Unable, reason),
-            Stop::Refused { reason, .. } | Stop::Broken(reason) => return self.lost(reason),
+            Stop::Restarting(delay) => {
+                return self.lost("the coordinator restarts".to_owned(), Some(delay));
+            }
+            Stop::Refused { reason, .. } | Stop::Broken(reason) => return self.lost(reason, None),
         };
         self.farewell();
         Some(ended)
     }
 
-    /// The connection is gone; it is tried again after a while.
-    fn lost(&mut self, reason: String) -> Ended {
+    /// The connection is gone; it is tried again after a while, or after the time asked for.
+    fn lost(&mut self, reason: String, delay: Option<Duration>) -> Ended {
         self.socket = None;
         self.wanted.clear();
         self.worker.handle(now(), Input::Disconnected, &mut |_| {});
-        let delay = self.backoff.next_delay();
+        let delay = delay.unwrap_or_else(|| self.backoff.next_delay());
         self.state = None;
         tell(&News::Lost { reason, retry_in: delay.as_secs_f64() });
         self.timer = Timer::after(delay, || {
@@ -299,7 +299,7 @@ impl Shell {
         if self.socket.is_none() {
             return;
         }
-        let silent = self.heard + SILENCE_MAX;
+        let silent = self.heard + limits::IDLE_TIMEOUT;
         let due = self.worker.wake_at().map_or(silent, |at| at.min(silent));
         // Each step moves it a little, and setting a timer costs a part of a step.
         if self.timer.is_some() && due.abs_diff(self.due) < TIMER_PRECISION {
@@ -313,9 +313,9 @@ impl Shell {
 
     fn tick(&mut self) -> Ended {
         self.timer = None;
-        if now().saturating_sub(self.heard) >= SILENCE_MAX {
-            let silence = SILENCE_MAX.as_secs();
-            return self.lost(format!("nothing came from the coordinator for {silence} s"));
+        if now().saturating_sub(self.heard) >= limits::IDLE_TIMEOUT {
+            let silence = limits::IDLE_TIMEOUT.as_secs();
+            return self.lost(format!("nothing came from the coordinator for {silence} s"), None);
         }
         self.feed(Input::Timer)
     }

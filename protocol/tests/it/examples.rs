@@ -97,6 +97,7 @@ fn assignment() -> Assignment {
         shards: vec![ShardInfo { digest: Digest([0x11; 32]), rows: 1000, bytes: 786_432 }],
         download: Codec::F16,
         upload: Codec::F32,
+        fresh_optimizer: true,
     }
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn to_worker() -> Vec<Example<ToWorker>> {
             "02 07 06646967697473 027b7d
              02 0c64656e73652e6b65726e656c 020203 00 0d6e6f726d2e76617269616e6365 0103 02 2a
              01 1111111111111111111111111111111111111111111111111111111111111111 e807 808030
-             01 00",
+             01 00 01",
         ),
         lease(),
         Example::new(

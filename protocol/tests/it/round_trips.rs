@@ -101,16 +101,19 @@ fn codec() -> impl Strategy<Value = Codec> {
 fn assignment() -> impl Strategy<Value = Assignment> {
     let shard = (any::<[u8; 32]>(), 1..=u32::MAX, 0..=1_u32 << 20)
         .prop_map(|(digest, rows, bytes)| ShardInfo { digest: Digest(digest), rows, bytes });
-    (any::<(u32, u64)>(), text(60), text(500), tensors(), vec(shard, 0..9), codec(), codec())
-        .prop_map(|((run, seed), name, spec, table, shards, download, upload)| Assignment {
-            run: RunId(run),
-            name,
-            spec,
-            table,
-            seed,
-            shards,
-            download,
-            upload,
+    (any::<(u32, u64, bool)>(), text(60), text(500), tensors(), vec(shard, 0..9), codec(), codec())
+        .prop_map(|((run, seed, fresh_optimizer), name, spec, table, shards, download, upload)| {
+            Assignment {
+                run: RunId(run),
+                name,
+                spec,
+                table,
+                seed,
+                shards,
+                download,
+                upload,
+                fresh_optimizer,
+            }
         })
 }
 
