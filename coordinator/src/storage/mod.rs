@@ -3,10 +3,16 @@
 //! - `folder`: the run folder and its files
 //! - `file`: models as safetensors, written whole or not at all, read strictly
 //! - `find`: what a user means by RUN or MODEL
+//! - `store`: ledger and checkpoints of a run that is going on, or is to go on
+//! - `checkpoint`, `ledger`: what they hold; `lock`: one coordinator at a time
 
+mod checkpoint;
 mod file;
 mod find;
 mod folder;
+mod ledger;
+mod lock;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -14,9 +20,13 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use checkpoint::{BestRecord, Checkpoint, Loaded};
 pub use file::{ModelFile, read_parameters, write_model};
 pub use find::{Found, find};
 pub use folder::{BEST, CONFIG, FINAL, RunFolder};
+pub use ledger::{LedgerRow, RowEnd, WorkerRow};
+pub use lock::RunLock;
+pub use store::Store;
 
 /// Why something could not be stored or read back. The messages hold their causes, which therefore
 /// are no `source` that would be printed again.
@@ -27,6 +37,18 @@ pub enum StorageError {
     Taken {
         /// The folder.
         path: PathBuf,
+    },
+    /// Another process trains the run.
+    #[error(
+        "{}: another coordinator is training this run{}; wait for its end or stop it",
+        path.display(),
+        if *process == 0 { String::new() } else { format!(" (process {process})") }
+    )]
+    Locked {
+        /// The run folder.
+        path: PathBuf,
+        /// The other process; 0 if that cannot be told.
+        process: u32,
     },
     /// The operating system refused to write.
     #[error("{}: cannot be written: {error}; choose a folder that you may write to with --run-dir", path.display())]

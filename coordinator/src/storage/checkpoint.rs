@@ -1,0 +1,66 @@
+//! What a checkpoint holds.
+
+use protocol::Version;
+
+use super::ledger::{LedgerRow, WorkerRow};
+
+/// All that a run needs to go on, but for the parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The engine's part.
+    pub engine: engine::State,
+    /// The master's version that goes with it.
+    pub version: Version,
+    /// Length of `metrics.jsonl`; what comes after belongs to work that is lost.
+    pub metrics_bytes: u64,
+    /// The model that validated best so far, which then is in `best.safetensors`.
+    pub best: Option<BestRecord>,
+    /// Whatever the coordinator's shell wants back.
+    pub shell: serde_json::Value,
+    /// The run is over; there is nothing to go on with.
+    pub complete: bool,
+    /// Rows of each shard, as the engine's configuration has them.
+    pub shards: Vec<u32>,
+    /// Leases that have ended since the checkpoint before, and those that are under way.
+    pub rows: Vec<LedgerRow>,
+    /// Workers that are new or changed; each replaces the earlier one of its number.
+    pub workers: Vec<WorkerRow>,
+}
+
+/// Which epoch validated best.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BestRecord {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// Its metrics, in the shell's words.
+    pub metrics: serde_json::Value,
+}
+
+/// A checkpoint as it is read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The engine's part.
+    pub engine: engine::State,
+    /// The master's version that goes with it.
+    pub version: Version,
+    /// Length of `metrics.jsonl` at that time.
+    pub metrics_bytes: u64,
+    /// The model that validated best; `best.safetensors` is that model again.
+    pub best: Option<BestRecord>,
+    /// What the shell had stored.
+    pub shell: serde_json::Value,
+    /// The run is over.
+    pub complete: bool,
+    /// Rows of each shard of the run's data.
+    pub shards: Vec<u32>,
+    /// All workers ever stored, by number.
+    pub workers: Vec<WorkerRow>,
+    /// The master, in the order of the shape table.
+    pub values: Vec<f32>,
+    /// The momentum of the merge rule; empty for one without.
+    pub momentum: Vec<f32>,
+    /// Sentences for people: what was damaged, and what was done about it.
+    pub warnings: Vec<String>,
+}
