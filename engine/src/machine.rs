@@ -204,7 +204,8 @@ impl Engine {
     }
 
     /// What is said of a lease that is not this worker's, or not any more.
-    pub(crate) fn known_outcome(&self, worker: WorkerKey, lease: LeaseId) -> Outcome {
+    #[must_use]
+    pub fn known_outcome(&self, worker: WorkerKey, lease: LeaseId) -> Outcome {
         if lease.incarnation != self.config.incarnation {
             return Outcome::Rejected(Reason::Fenced);
         }

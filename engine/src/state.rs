@@ -3,6 +3,7 @@
 //! Leases do not outlive the coordinator that gave them: in a checkpoint the rows of all units that
 //! are under way are free again, and their leases count as lost.
 
+use protocol::LeaseId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
@@ -98,6 +99,19 @@ impl Engine {
             open,
             screening: self.screening.clone(),
         })
+    }
+
+    /// The unit that a lease is an attempt at, as long as it is one.
+    #[must_use]
+    pub fn unit_of(&self, lease: LeaseId) -> Option<u64> {
+        let attempt = self.leases.get(lease).filter(|attempt| attempt.is_under_way());
+        attempt.map(|attempt| attempt.unit)
+    }
+
+    /// Whether an epoch has begun and is not complete.
+    #[must_use]
+    pub fn is_open(&self, epoch: u32) -> bool {
+        self.units.epoch(epoch).is_some()
     }
 
     /// An engine that goes on from a checkpoint. The incarnation of `config` must be higher than

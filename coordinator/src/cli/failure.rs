@@ -25,6 +25,9 @@ pub enum Failure {
     /// Ctrl-C.
     #[error("stopped by Ctrl-C")]
     Interrupted,
+    /// SIGTERM.
+    #[error("stopped by SIGTERM")]
+    Terminated,
 }
 
 /// The exit code of an error: that of the first cause in its chain whose kind is known.
@@ -41,6 +44,7 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             Failure::Data(_) => 3,
             Failure::Network(_) => 4,
             Failure::Interrupted => 130,
+            Failure::Terminated => 143,
         });
     }
     if cause.is::<ConfigError>()

@@ -15,7 +15,7 @@ pub use failure::{EXIT_BUG, Failure, exit_code};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 target not met, 2 usage or configuration, 3 data or files,
-4 network, 70 a bug in herd, 130 stopped by Ctrl-C.";
+4 network, 70 a bug in herd, 130 stopped by Ctrl-C, 143 by SIGTERM.";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
@@ -23,6 +23,7 @@ Examples:
   herd train iris.toml --epochs 50            a job file; the flag beats the file
   herd train --set training.codec=f32         any key of a job
   herd train --workers 0 --listen 0.0.0.0:8080   wait for workers from elsewhere
+  herd train --resume                         go on with the newest run where it was
 
 Precedence: default < preset < job file < environment (HERD_EPOCHS=5) < flag.";
 
@@ -128,6 +129,13 @@ pub struct TrainArgs {
     /// Any key of a job, as training.epochs=5; may stand several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Synchronous, and no trace of who was faster: the same job gives the same model
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Go on with a run from its last checkpoint; without RUN the newest one
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "latest")]
+    #[arg(conflicts_with_all = ["job", "dry_run"])]
+    pub resume: Option<PathBuf>,
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -169,6 +177,18 @@ impl TrainArgs {
                 Some(Setting { flag, key: key.to_owned(), text: text.clone()? })
             })
             .collect();
+        if self.deterministic {
+            let flag = "--deterministic".to_owned();
+            let setting = |key: &str, text: &str| Setting {
+                flag: flag.clone(),
+                key: key.to_owned(),
+                text: text.to_owned(),
+            };
+            settings.push(setting("deterministic", "true"));
+            if self.mode.is_none() {
+                settings.push(setting("mode", "synchronous"));
+            }
+        }
         for text in &self.set {
             let Some((key, value)) = text.split_once('=') else {
                 let message = format!("--set {text}: write KEY=VALUE, such as training.epochs=5");

@@ -22,6 +22,9 @@ const BATCH_SIZE_MAX: u32 = 1 << 20;
 /// Most local worker processes: far more than a machine has cores.
 const WORKERS_MAX: u32 = 1024;
 
+/// An hour: more work is not to be lost.
+const CHECKPOINT_MAX: u32 = 3600;
+
 /// A day.
 const LINGER_MAX: u32 = 86_400;
 
@@ -85,6 +88,10 @@ pub struct TrainingSection {
     pub batch_size: u32,
     /// Learning rate over the run.
     pub schedule: Schedule,
+    /// No trace of which worker was faster.
+    pub deterministic: bool,
+    /// Least seconds between two checkpoints.
+    pub checkpoint_interval: u32,
 }
 
 /// Who trains, and where.
@@ -223,6 +230,8 @@ fn training(reader: &Reader<'_>) -> Result<TrainingSection, ConfigError> {
         epochs: reader.count("training.epochs", 1..=EPOCHS_MAX)?,
         batch_size: reader.count("training.batch_size", 1..=BATCH_SIZE_MAX)?,
         schedule: reader.typed("training.schedule")?,
+        deterministic: reader.typed("training.deterministic")?,
+        checkpoint_interval: reader.count("training.checkpoint_interval", 1..=CHECKPOINT_MAX)?,
     })
 }
 

@@ -45,14 +45,15 @@ struct Live {
 }
 
 impl Board {
-    /// The board of a run that has not begun.
+    /// The board of a run that has not begun, or goes on after these epochs.
     #[must_use]
-    pub fn new(name: &str, parameters: u64, min_workers: u32) -> Self {
+    pub fn new(name: &str, parameters: u64, min_workers: u32, records: Vec<EpochRecord>) -> Self {
         let live = Live {
             name: name.to_owned(),
             state: "waiting",
             parameters,
             min_workers,
+            records,
             ..Live::default()
         };
         Self { live: Mutex::new(live), asked: Mutex::new(None) }

@@ -1,22 +1,23 @@
 //! The task that owns the engine: it tells the engine what happened and carries out what it says.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::{Action, Engine, Event, Status, Timestamp, WorkerKey};
-use protocol::message::bounded_text;
-use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, RunId, ToCoordinator, ToWorker};
+use protocol::{LeaseId, RunId, Segment, ToWorker};
 use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::ending::Ending;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
-use super::tally::{Tally, printable};
-use super::{ControlEvent, DataCommand, Outgoing};
+use super::keeping::{Constants, Keeping};
+use super::sessions::Sessions;
+use super::tally::Tally;
+use super::{ControlEvent, DataCommand};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
 const RETURN_TIME: Duration = Duration::from_secs(30);
@@ -36,84 +37,114 @@ pub trait Display: Send {
 
 /// The control task's state.
 pub struct Control {
-    engine: Engine,
-    run: RunId,
+    pub(super) engine: Engine,
+    pub(super) run: RunId,
     data: std_mpsc::Sender<DataCommand>,
-    display: Box<dyn Display>,
+    pub(super) display: Box<dyn Display>,
     board: Arc<Board>,
-    sessions: HashMap<WorkerKey, Session>,
-    tally: Tally,
+    pub(super) sessions: Sessions,
+    pub(super) tally: Tally,
     started: Instant,
     displayed: Instant,
     /// When what happened since then is to be shown.
     show_at: Option<Instant>,
     /// Deltas that arrived and are not with the data plane yet.
-    received: HashMap<LeaseId, (WorkerKey, Bytes)>,
-    /// Deltas with the data plane, with whose they are and their samples.
-    held: HashMap<LeaseId, (WorkerKey, u64)>,
-    /// The leases that are out.
-    leased: HashMap<LeaseId, Leased>,
-    grants: Grants,
+    pub(super) received: HashMap<LeaseId, Received>,
+    /// Deltas with the data plane.
+    pub(super) held: HashMap<LeaseId, Held>,
+    /// The leases that have not ended.
+    pub(super) leased: HashMap<LeaseId, Leased>,
+    pub(super) grants: Grants,
+    pub(super) keeping: Keeping,
     evaluations_due: u32,
     /// Local worker processes at the start.
     local_workers: usize,
     /// Local worker processes that still run; none before the first one ended.
     processes: Option<usize>,
     /// When a run without any worker is given up.
-    deserted_at: Option<Instant>,
+    pub(super) deserted_at: Option<Instant>,
     /// How the last local worker failed.
     last_failure: Option<String>,
     /// Events that wait while actions are carried out.
     untold: VecDeque<Event>,
     telling: bool,
-    ending: Option<Ending>,
-    finished: bool,
+    pub(super) ending: Option<Ending>,
+    pub(super) finished: bool,
 }
 
-struct Session {
-    identity: (Identity, u16),
-    outgoing: mpsc::Sender<Outgoing>,
-    ready: bool,
+/// What is known of a lease that has not ended.
+pub(super) struct Leased {
+    pub(super) worker: WorkerKey,
+    /// The worker's number in the tally.
+    pub(super) number: u32,
+    pub(super) epoch: u32,
+    pub(super) samples: u64,
+    pub(super) segments: Vec<Segment>,
 }
 
-/// What is known of a lease that is out.
-struct Leased {
-    worker: WorkerKey,
-    epoch: u32,
-    samples: u64,
+/// A delta that has arrived.
+pub(super) struct Received {
+    pub(super) worker: WorkerKey,
+    /// The worker's number in the tally.
+    pub(super) number: u32,
+    pub(super) payload: Bytes,
+}
+
+/// A delta that the data plane has.
+pub(super) struct Held {
+    pub(super) worker: WorkerKey,
+    /// The worker's number in the tally.
+    pub(super) number: u32,
+    pub(super) samples: u64,
+}
+
+/// What a control task is made of.
+pub struct Parts {
+    /// The engine of the run.
+    pub engine: Engine,
+    /// The run's name on the wire.
+    pub run: RunId,
+    /// Where orders for the master go.
+    pub data: std_mpsc::Sender<DataCommand>,
+    /// Encoded size of a delta.
+    pub model_bytes: u64,
+    /// Worker processes that the coordinator starts itself.
+    pub local_workers: usize,
+    /// What people are shown on the terminal.
+    pub display: Box<dyn Display>,
+    /// What they are shown on the page.
+    pub board: Arc<Board>,
+    /// What was counted before, in a run that goes on.
+    pub tally: Tally,
+    /// Least time between two checkpoints.
+    pub checkpoint_interval: Duration,
+    /// What each checkpoint holds beside the state of engine and tally.
+    pub constants: Constants,
 }
 
 impl Control {
-    /// A control task for a run. `model_bytes` is the encoded size of a delta, `local_workers` the
-    /// number of worker processes that the coordinator starts itself.
+    /// A control task for a run.
     #[must_use]
-    pub fn new(
-        engine: Engine,
-        run: RunId,
-        data: std_mpsc::Sender<DataCommand>,
-        model_bytes: u64,
-        local_workers: usize,
-        display: Box<dyn Display>,
-        board: Arc<Board>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Self {
-            engine,
-            run,
-            data,
-            display,
-            board,
-            sessions: HashMap::new(),
-            tally: Tally::default(),
+            engine: parts.engine,
+            run: parts.run,
+            data: parts.data,
+            display: parts.display,
+            board: parts.board,
+            sessions: Sessions::default(),
+            tally: parts.tally,
             started: now,
             displayed: now,
             show_at: None,
             received: HashMap::new(),
             held: HashMap::new(),
             leased: HashMap::new(),
-            grants: Grants::new(model_bytes),
+            grants: Grants::new(parts.model_bytes),
+            keeping: Keeping::new(now, parts.checkpoint_interval, parts.constants),
             evaluations_due: 0,
-            local_workers,
+            local_workers: parts.local_workers,
             processes: None,
             deserted_at: None,
             last_failure: None,
@@ -142,21 +173,25 @@ impl Control {
                 },
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
+                () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
+                () = sleep_until(self.keeping.due()) => {}
                 () = sleep_until(self.show_at) => {}
             }
+            self.keep();
             self.show();
         }
+        self.keep_last();
         let status = self.engine.status();
         (self.ending.unwrap_or(Ending::Complete), self.tally, status)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         Timestamp(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Tells the engine, and carries out what it says before anything else is told: carrying out
     /// may itself cause events, and the data plane must get all orders in the engine's order.
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         self.untold.push_back(event);
         if std::mem::replace(&mut self.telling, true) {
             return;
@@ -175,10 +210,16 @@ impl Control {
             ControlEvent::Joined { worker, hello, outgoing } => {
                 self.joined(worker, &hello, outgoing);
             }
-            ControlEvent::Left { worker, reason } => self.left(worker, &reason),
-            ControlEvent::Message { worker, message } => self.message(worker, message),
+            ControlEvent::Left { worker, reason, goodbye } => self.gone(worker, &reason, goodbye),
+            ControlEvent::Message { worker, message } => {
+                if let Some(worker) = self.sessions.worker(worker) {
+                    self.message(worker, message);
+                }
+            }
             ControlEvent::Delta { worker, lease, report, payload } => {
-                self.delta(worker, lease, &report, payload);
+                if let Some(worker) = self.sessions.worker(worker) {
+                    self.delta(worker, lease, &report, payload);
+                }
             }
             ControlEvent::Screened { lease, finite, length_ok, norm } => {
                 // Only now: until it was decoded, the upload held memory.
@@ -195,94 +236,11 @@ impl Control {
             ControlEvent::ProcessEnded { name, failure, left } => {
                 self.process_ended(&name, failure, left);
             }
+            ControlEvent::Kept(number) => self.kept(number),
             ControlEvent::Interrupted => self.stop(Ending::Interrupted),
+            ControlEvent::Terminated => self.stop(Ending::Restarting),
             ControlEvent::Failed => self.fail(),
         }
-    }
-
-    fn joined(&mut self, worker: WorkerKey, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
-        let identity = (hello.identity, hello.slot);
-        let older = self.sessions.iter().find(|(_, session)| session.identity == identity);
-        let older = older.map(|(key, _)| *key);
-        self.tally.joined(worker, hello);
-        self.sessions.insert(worker, Session { identity, outgoing, ready: false });
-        self.deserted_at = None;
-        if let Some(older) = older {
-            // Dropping its queue ends the older session.
-            self.left(older, "the same worker opened another session");
-        }
-        if self.finished {
-            self.send(worker, self.ended());
-        }
-    }
-
-    fn left(&mut self, worker: WorkerKey, reason: &str) {
-        let Some(session) = self.sessions.remove(&worker) else { return };
-        if session.ready && !self.finished {
-            let reason = printable(reason);
-            self.display.say(&format!("{} left: {reason}", self.tally.name(worker)));
-        }
-        self.grants.forget(worker);
-        self.leased.retain(|_, leased| leased.worker != worker);
-        if session.ready {
-            self.tell(Event::WorkerLeft { worker });
-        }
-        self.grant();
-        self.check_deserted();
-    }
-
-    fn message(&mut self, worker: WorkerKey, message: ToCoordinator) {
-        let Some(session) = self.sessions.get_mut(&worker) else { return };
-        match message {
-            ToCoordinator::LeaseRequest { run } if run == self.run => {
-                if !session.ready {
-                    session.ready = true;
-                    let name = self.tally.name(worker).to_owned();
-                    self.display.say(&format!("{name} joined"));
-                    self.tell(Event::WorkerJoined { worker });
-                }
-                self.tell(Event::LeaseRequested { worker });
-            }
-            // A request for another run crossed with an assignment: the worker asks again.
-            ToCoordinator::LeaseRequest { .. } => {}
-            ToCoordinator::Pull { lease, pending } => {
-                self.tell(Event::Pulled { worker, lease, pending });
-            }
-            ToCoordinator::Progress { lease, steps } => {
-                self.tell(Event::Progress { worker, lease, steps });
-            }
-            ToCoordinator::Offer { lease, .. } => {
-                if self.leased.get(&lease).is_some_and(|leased| leased.worker == worker) {
-                    self.grants.offer(worker, lease);
-                    self.grant();
-                } else {
-                    let outcome = Outcome::Rejected(Reason::UnknownLease);
-                    self.tally.rejected(worker, Reason::UnknownLease);
-                    self.send(worker, ToWorker::Ack { lease, outcome });
-                }
-            }
-            ToCoordinator::Release { lease, reason } => {
-                tracing::debug!("{} releases {lease}: {reason}", self.tally.name(worker));
-                self.tell(Event::LeaseReleased { worker, lease });
-            }
-            // The session handles these itself.
-            ToCoordinator::Hello(_)
-            | ToCoordinator::Bye { .. }
-            | ToCoordinator::Delta { .. }
-            | ToCoordinator::Chunk { .. } => {}
-        }
-    }
-
-    fn delta(&mut self, worker: WorkerKey, lease: LeaseId, report: &Report, payload: Bytes) {
-        // The same delta again: the first one is under way, and its answer will come.
-        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
-            return;
-        }
-        if let Some(leased) = self.leased.get(&lease).filter(|leased| leased.worker == worker) {
-            self.tally.reported(worker, leased.epoch, leased.samples, report);
-        }
-        self.received.insert(lease, (worker, payload));
-        self.tell(Event::DeltaReceived { worker, lease });
     }
 
     fn process_ended(&mut self, name: &str, failure: Option<String>, left: usize) {
@@ -305,8 +263,8 @@ impl Control {
 
     /// A run whose own workers all ended goes on only while others are there. Workers from
     /// elsewhere get some time to come back.
-    fn check_deserted(&mut self) {
-        if self.processes != Some(0) || !self.sessions.is_empty() || self.finished {
+    pub(super) fn check_deserted(&mut self) {
+        if self.processes != Some(0) || self.sessions.any_connected() || self.finished {
             return;
         }
         let others = self.tally.joined_count() > self.local_workers;
@@ -328,31 +286,37 @@ impl Control {
     }
 
     /// The threads that merge or evaluate are gone: nothing that is told leads anywhere.
-    fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.ending = Some(Ending::Failed);
         self.finished = true;
         self.evaluations_due = 0;
+        self.keeping.fail();
         self.held.clear();
     }
 
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Lease { worker, lease } => {
-                self.tally.leased(worker, Instant::now());
-                let leased = Leased { worker, epoch: lease.epoch, samples: lease.samples() };
+                self.tally.leased(self.sessions.number(worker), Instant::now());
+                let leased = Leased {
+                    worker,
+                    number: self.sessions.number(worker),
+                    epoch: lease.epoch,
+                    samples: lease.samples(),
+                    segments: lease.segments.clone(),
+                };
                 self.leased.insert(lease.id, leased);
                 self.send(worker, ToWorker::Lease(lease));
             }
             Action::Snapshot { worker, lease, contains, .. } => {
-                if let Some(session) = self.sessions.get(&worker) {
-                    let outgoing = session.outgoing.clone();
+                if let Some(outgoing) = self.sessions.outgoing(worker) {
                     self.command(DataCommand::Snapshot { lease, contains, outgoing });
                 }
             }
             Action::Screen { lease } => {
-                if let Some((worker, payload)) = self.received.remove(&lease) {
+                if let Some(Received { worker, number, payload }) = self.received.remove(&lease) {
                     let samples = self.leased.get(&lease).map_or(0, |leased| leased.samples);
-                    self.held.insert(lease, (worker, samples));
+                    self.held.insert(lease, Held { worker, number, samples });
                     self.command(DataCommand::Screen { lease, payload });
                 }
             }
@@ -360,11 +324,16 @@ impl Control {
             Action::Acknowledge { worker, lease, outcome } => {
                 self.acknowledge(worker, lease, outcome);
             }
-            Action::EpochComplete { epoch, version, summary } => {
+            Action::LeaseEnded { lease, unit, in_epoch, end, .. } => {
+                if let Some(leased) = self.leased.remove(&lease) {
+                    self.keeping.ended(lease, leased, unit, in_epoch, end);
+                }
+            }
+            Action::EpochComplete { epoch, summary, .. } => {
                 let record = EpochRecord {
                     epoch: epoch + 1,
                     seconds: self.tally.elapsed(Instant::now()).as_secs_f64(),
-                    version: version.number,
+                    version: self.engine.status().merges,
                     training_loss: self.tally.take_training_loss(epoch),
                     validation_loss: None,
                     validation_accuracy: None,
@@ -381,73 +350,9 @@ impl Control {
         }
     }
 
-    fn acknowledge(&mut self, worker: WorkerKey, lease: LeaseId, outcome: Outcome) {
-        let own = self.leased.get(&lease).is_some_and(|leased| leased.worker == worker);
-        if own {
-            self.leased.remove(&lease);
-            self.release(lease);
-        }
-        self.received.remove(&lease);
-        let held = self.held.remove(&lease);
-        match (outcome, held) {
-            (Outcome::Merged(_), Some((worker, samples))) => {
-                self.tally.merged(worker, samples, Instant::now());
-            }
-            (Outcome::Merged(_), None) => {}
-            (Outcome::Rejected(reason), held) => {
-                self.tally.rejected(worker, reason);
-                if held.is_some() {
-                    self.command(DataCommand::Discard(lease));
-                }
-            }
-        }
-        self.send(worker, ToWorker::Ack { lease, outcome });
-        self.dismiss();
-    }
-
-    /// An upload's place is free for the next one.
-    fn release(&mut self, lease: LeaseId) {
-        if self.grants.release(lease) {
-            self.grant();
-        }
-    }
-
-    fn grant(&mut self) {
-        while let Some((worker, lease)) = self.grants.start() {
-            self.send(worker, ToWorker::Grant { lease });
-        }
-    }
-
-    fn send(&mut self, worker: WorkerKey, message: ToWorker) {
-        let Some(session) = self.sessions.get(&worker) else { return };
-        let outgoing = Outgoing::Message(Box::new(message));
-        if session.outgoing.try_send(outgoing).is_err() {
-            self.left(worker, "it reads too slowly, or its connection is gone");
-        }
-    }
-
-    fn command(&mut self, command: DataCommand) {
+    pub(super) fn command(&mut self, command: DataCommand) {
         if self.data.send(command).is_err() {
             self.fail();
-        }
-    }
-
-    fn ended(&self) -> ToWorker {
-        let reason = self.ending.as_ref().unwrap_or(&Ending::Complete).sentence();
-        ToWorker::Ended { run: self.run, reason: bounded_text(&reason) }
-    }
-
-    /// Tells every worker that the run is over; their sessions then end. Not before all have heard
-    /// what became of their last deltas, and not later: they would train on, and evaluation needs
-    /// the cores.
-    fn dismiss(&mut self) {
-        if !self.finished || !self.held.is_empty() {
-            return;
-        }
-        let workers: HashSet<WorkerKey> = self.sessions.keys().copied().collect();
-        for worker in workers {
-            let ended = self.ended();
-            self.send(worker, ended);
         }
     }
 

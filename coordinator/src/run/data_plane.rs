@@ -10,7 +10,7 @@ use protocol::codec::CodecError;
 use protocol::{Codec, Digest, LeaseId, TensorTable};
 use tokio::sync::mpsc;
 
-use super::evaluation::Snapshot;
+use super::evaluation::{Snapshot, Work};
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
 
 /// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
@@ -35,7 +35,7 @@ struct State {
     /// The current version, once somebody has pulled it.
     encoded: Option<Parameters>,
     events: mpsc::Sender<ControlEvent>,
-    evaluation: SyncSender<Snapshot>,
+    evaluation: SyncSender<Work>,
 }
 
 /// Decoded buffers kept for reuse; more than are under way at a time would only hold memory.
@@ -51,7 +51,7 @@ impl DataPlane {
         table: TensorTable,
         codec: Codec,
         events: mpsc::Sender<ControlEvent>,
-        evaluation: SyncSender<Snapshot>,
+        evaluation: SyncSender<Work>,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
         let mut state = State {
@@ -104,7 +104,13 @@ impl State {
                 DataCommand::Evaluate(record) => {
                     let values = self.master.values().to_vec();
                     // Waits when evaluation is two epochs behind: memory stays bounded.
-                    let _ = self.evaluation.send(Snapshot { record, values });
+                    let _ = self.evaluation.send(Work::Evaluate(Snapshot { record, values }));
+                    None
+                }
+                DataCommand::Keep(checkpoint) => {
+                    let values = self.master.values().to_vec();
+                    let momentum = self.master.momentum().to_vec();
+                    let _ = self.evaluation.send(Work::Keep { checkpoint, values, momentum });
                     None
                 }
             };

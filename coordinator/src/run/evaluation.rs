@@ -1,19 +1,20 @@
 //! The thread that evaluates versions of the master, keeps the best and writes what is to be kept.
 //! It alone touches the run folder while a run goes on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use anyhow::Context;
 use engine::EpochSummary;
 use model::{Batch, Metrics, Plan, Predictor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Alarm, ControlEvent};
 use crate::data::{Dataset, Names, batches};
 use crate::predict::evaluation;
-use crate::storage::RunFolder;
+use crate::storage::{self, BEST, BestRecord, Checkpoint, METRICS, RunFolder, Store};
 
 /// Versions that may wait for evaluation: each is a whole copy of the master.
 const SNAPSHOTS_MAX: usize = 2;
@@ -26,13 +27,13 @@ const BATCH_ROWS: usize = 256;
 const RE_ESTIMATE_ROWS: u32 = 2048;
 
 /// One line of `metrics.jsonl`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// From 1.
     pub epoch: u32,
     /// Seconds since the first lease.
     pub seconds: f64,
-    /// Merges since the start.
+    /// Merges since the start of the run.
     pub version: u64,
     /// Mean loss of the epoch's samples, as the workers report it while they train.
     pub training_loss: Option<f64>,
@@ -47,6 +48,22 @@ pub struct EpochRecord {
     pub counts: EpochSummary,
 }
 
+impl EpochRecord {
+    /// All lines of a run's metrics.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds something else.
+    pub fn read_all(folder: &Path) -> anyhow::Result<Vec<Self>> {
+        let path = folder.join(METRICS);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let record = |(index, line): (usize, &str)| {
+            let at = || format!("{}, line {}", path.display(), index + 1);
+            serde_json::from_str(line).with_context(at)
+        };
+        text.lines().enumerate().map(record).collect()
+    }
+}
+
 /// A version on its way to evaluation.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -54,6 +71,22 @@ pub struct Snapshot {
     pub record: EpochRecord,
     /// The master's values.
     pub values: Vec<f32>,
+}
+
+/// What the thread is given to do, in order.
+#[derive(Debug)]
+pub enum Work {
+    /// Evaluate a version, and write what comes of it.
+    Evaluate(Snapshot),
+    /// Store a checkpoint.
+    Keep {
+        /// What is to be kept; the thread adds what it knows itself.
+        checkpoint: Box<Checkpoint>,
+        /// The master's values.
+        values: Vec<f32>,
+        /// The momentum of the merge rule.
+        momentum: Vec<f32>,
+    },
 }
 
 /// What came of a run.
@@ -76,6 +109,10 @@ pub struct Evaluation {
     pub plan: Plan,
     /// Where the run is kept.
     pub folder: RunFolder,
+    /// Its ledger and checkpoints.
+    pub store: Store,
+    /// What validated best before, in a run that goes on.
+    pub best: Option<BestRecord>,
     /// Names for the model file.
     pub names: Names,
     /// For statistics of batch normalization.
@@ -89,8 +126,8 @@ pub struct Evaluation {
 /// The thread's handle.
 #[derive(Debug)]
 pub struct EvaluationThread {
-    /// Takes versions; waits when two are under way.
-    pub snapshots: SyncSender<Snapshot>,
+    /// Takes work; waits when two pieces are under way.
+    pub work: SyncSender<Work>,
     /// Gives the state back for [`Finisher::finish`].
     pub thread: JoinHandle<anyhow::Result<Finisher>>,
 }
@@ -117,9 +154,10 @@ impl Evaluation {
     /// # Errors
     /// When the device cannot hold the model, or the system gives no thread.
     pub fn start(self, events: mpsc::Sender<ControlEvent>) -> anyhow::Result<EvaluationThread> {
-        let (snapshots, queue) = sync_channel(SNAPSHOTS_MAX);
+        let (work, queue) = sync_channel(SNAPSHOTS_MAX);
         let predictor = Predictor::new(&self.plan, &model::cpu())?;
-        let mut finisher = Finisher { evaluation: self, predictor, best: None };
+        let best = self.best_before()?;
+        let mut finisher = Finisher { evaluation: self, predictor, best };
         // One thread, so that evaluation takes at most one core from local workers.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let thread =
@@ -132,17 +170,34 @@ impl Evaluation {
                 }
                 ended
             })?;
-        Ok(EvaluationThread { snapshots, thread })
+        Ok(EvaluationThread { work, thread })
+    }
+
+    fn best_before(&self) -> anyhow::Result<Option<Best>> {
+        let Some(BestRecord { epoch, metrics }) = &self.best else { return Ok(None) };
+        let path = self.folder.path().join(BEST);
+        let values = storage::read_parameters(&path, self.plan.tensors())?;
+        let metrics = serde_json::from_value(metrics.clone())?;
+        Ok(Some(Best { epoch: *epoch, metrics, values, path }))
     }
 }
 
 impl Finisher {
     fn run(
         &mut self,
-        queue: Receiver<Snapshot>,
+        queue: Receiver<Work>,
         events: &mpsc::Sender<ControlEvent>,
     ) -> anyhow::Result<()> {
-        for Snapshot { mut record, values } in queue {
+        for work in queue {
+            let Snapshot { mut record, values } = match work {
+                Work::Evaluate(snapshot) => snapshot,
+                Work::Keep { checkpoint, values, momentum } => {
+                    let number = self.keep(*checkpoint, &values, &momentum)?;
+                    // Nobody listens any more after the run's last checkpoint.
+                    let _ = events.blocking_send(ControlEvent::Kept(number));
+                    continue;
+                }
+            };
             let values = self.settled(values)?;
             if let Some(metrics) = self.validate(&values)? {
                 let finite = |value: f64| Some(value).filter(|value| value.is_finite());
@@ -156,6 +211,21 @@ impl Finisher {
             let _ = events.blocking_send(ControlEvent::Evaluated(record));
         }
         Ok(())
+    }
+
+    fn keep(
+        &mut self,
+        mut checkpoint: Checkpoint,
+        values: &[f32],
+        momentum: &[f32],
+    ) -> anyhow::Result<u64> {
+        checkpoint.metrics_bytes = self.evaluation.folder.metrics_bytes()?;
+        checkpoint.best = self
+            .best
+            .as_ref()
+            .map(|best| BestRecord { epoch: best.epoch, metrics: serde_json::json!(best.metrics) });
+        let Evaluation { plan, store, .. } = &mut self.evaluation;
+        Ok(store.save(&checkpoint, plan.tensors(), values, momentum)?)
     }
 
     /// Values as they are evaluated and written: statistics of batch normalization that went

@@ -48,6 +48,11 @@ impl Grants {
         Some((worker, lease))
     }
 
+    /// Whether an upload has a place, and is this worker's.
+    pub(super) fn is_of(&self, worker: WorkerKey, lease: LeaseId) -> bool {
+        self.out.get(&lease) == Some(&worker)
+    }
+
     /// Forgets a worker's uploads.
     pub(super) fn forget(&mut self, worker: WorkerKey) {
         self.waiting.retain(|(waiting, _)| *waiting != worker);

@@ -3,7 +3,8 @@
 //! - [`control`]: the task that owns the engine; every event of the run passes through it in order
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
-//! - [`grants`]: which uploads may run
+//! - [`sessions`]: who is connected, lost, back; [`grants`]: which uploads may run
+//! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
 
@@ -14,6 +15,8 @@ mod data_plane;
 mod ending;
 mod evaluation;
 mod grants;
+mod keeping;
+mod sessions;
 mod tally;
 
 use bytes::Bytes;
@@ -22,11 +25,14 @@ use engine::merge::MergeOrder;
 use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
 use tokio::sync::mpsc;
 
+use crate::storage::Checkpoint;
+
 pub use board::Board;
-pub use control::{Control, Display};
+pub use control::{Control, Display, Parts};
 pub use data_plane::DataPlane;
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
+pub use keeping::{Constants, Shell};
 pub use tally::{Tally, WorkerTally};
 
 /// Tells the control task when the thread that holds it panics: the run would wait for ever.
@@ -85,6 +91,8 @@ pub enum ControlEvent {
         worker: WorkerKey,
         /// Why.
         reason: String,
+        /// The worker said so: it will not come back.
+        goodbye: bool,
     },
     /// A worker said something without payload.
     Message {
@@ -128,8 +136,12 @@ pub enum ControlEvent {
         /// How many still run.
         left: usize,
     },
+    /// A checkpoint of this number is on the disk.
+    Kept(u64),
     /// Ctrl-C.
     Interrupted,
+    /// SIGTERM.
+    Terminated,
     /// A thread of the run ended with an error, which it gives to who joins it.
     Failed,
 }
@@ -164,4 +176,6 @@ pub enum DataCommand {
     },
     /// Give the master as it is now to evaluation.
     Evaluate(EpochRecord),
+    /// Store the master as it is now together with this.
+    Keep(Box<Checkpoint>),
 }

@@ -1,14 +1,16 @@
 //! What is counted for people: who trained how much, how busily, at what speed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use engine::WorkerKey;
 use protocol::message::DeviceKind;
-use protocol::{Hello, Reason, Report};
-use serde::Serialize;
+use protocol::{Hello, Identity, Reason, Report};
+use serde::{Deserialize, Serialize};
 
+use super::Shell;
 use super::curve::Curve;
+use crate::storage::WorkerRow;
 
 /// One worker's part of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -28,30 +30,89 @@ pub struct WorkerTally {
     /// Samples per second of training time.
     pub samples_per_second: f64,
     #[serde(skip)]
+    identity: (Identity, u16),
+    #[serde(skip)]
     busy: Duration,
     #[serde(skip)]
     trained: u64,
+    /// Time from its first lease to its last merge, in earlier starts of the coordinator.
+    #[serde(skip)]
+    present_before: Duration,
     #[serde(skip)]
     first_lease: Option<Instant>,
     #[serde(skip)]
     last_merge: Option<Instant>,
 }
 
-/// All workers of a run, those that left included.
+/// What a checkpoint holds of a worker's tally.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Facts {
+    samples: u64,
+    merged: u64,
+    rejected: BTreeMap<String, u64>,
+    busy_seconds: f64,
+    present_seconds: f64,
+    trained: u64,
+}
+
+/// All workers of a run, those that left included. A worker keeps its number through all of its
+/// sessions.
 #[derive(Debug, Default)]
 pub struct Tally {
-    workers: BTreeMap<u64, WorkerTally>,
+    workers: BTreeMap<u32, WorkerTally>,
+    numbers: HashMap<(Identity, u16), u32>,
+    /// Workers of which something is new since the last checkpoint.
+    changed: BTreeSet<u32>,
     first_lease: Option<Instant>,
     last_merge: Option<Instant>,
+    /// Training time in earlier starts of the coordinator.
+    time_before: Duration,
+    /// Workers that were known at this start.
+    known_before: usize,
     samples: u64,
+    samples_before: u64,
     /// Loss sum and samples of the deltas that came, by the epoch of their lease.
     losses: BTreeMap<u32, (f64, u64)>,
     curve: Curve,
 }
 
 impl Tally {
-    /// A worker has joined.
-    pub fn joined(&mut self, worker: WorkerKey, hello: &Hello) {
+    /// The tally of a run that goes on.
+    #[must_use]
+    pub fn restored(workers: Vec<WorkerRow>, shell: &Shell) -> Self {
+        let mut tally = Self {
+            time_before: seconds(shell.seconds),
+            known_before: workers.len(),
+            samples: shell.samples,
+            samples_before: shell.samples,
+            ..Self::default()
+        };
+        for row in workers {
+            // What another version wrote is shown as nothing rather than wrong.
+            let facts: Facts = serde_json::from_value(row.facts).unwrap_or_default();
+            let rejected = facts.rejected.iter().filter_map(|(name, count)| {
+                Reason::from_name(name).map(|reason| (reason.name(), *count))
+            });
+            let identity = (row.identity, row.slot);
+            let worker = WorkerTally {
+                name: row.name,
+                device: row.device,
+                samples: facts.samples,
+                merged: facts.merged,
+                rejected: rejected.collect(),
+                busy: seconds(facts.busy_seconds),
+                trained: facts.trained,
+                present_before: seconds(facts.present_seconds),
+                ..WorkerTally::new(identity)
+            };
+            tally.numbers.insert(identity, row.number);
+            tally.workers.insert(row.number, worker);
+        }
+        tally
+    }
+
+    /// A connection of a worker is open; gives the worker's number, from 1.
+    pub fn joined(&mut self, connection: WorkerKey, hello: &Hello) -> u32 {
         let kind = match hello.device {
             DeviceKind::Cpu => "cpu",
             DeviceKind::Gpu => "gpu",
@@ -61,33 +122,62 @@ impl Tally {
         } else {
             format!("{kind} ({})", printable(&hello.device_name))
         };
-        let name = if hello.name.is_empty() { worker.to_string() } else { printable(&hello.name) };
-        let tally = WorkerTally {
-            name,
-            device,
-            samples: 0,
-            merged: 0,
-            rejected: BTreeMap::new(),
-            busy_percent: 0.0,
-            samples_per_second: 0.0,
-            busy: Duration::ZERO,
-            trained: 0,
-            first_lease: None,
-            last_merge: None,
-        };
-        self.workers.insert(worker.0, tally);
+        let given = printable(&hello.name);
+        let name = if given.is_empty() { connection.to_string() } else { given };
+        let identity = (hello.identity, hello.slot);
+        let next = self.workers.last_key_value().map_or(1, |(last, _)| last + 1);
+        let number = *self.numbers.entry(identity).or_insert(next);
+        let worker = self.workers.entry(number).or_insert_with(|| WorkerTally::new(identity));
+        (worker.name, worker.device) = (name, device);
+        self.changed.insert(number);
+        number
     }
 
     /// A worker's name for messages.
     #[must_use]
-    pub fn name(&self, worker: WorkerKey) -> &str {
-        self.workers.get(&worker.0).map_or("a worker", |tally| &tally.name)
+    pub fn name(&self, number: u32) -> &str {
+        self.workers.get(&number).map_or("a worker", |tally| &tally.name)
     }
 
-    /// Sessions that were opened.
+    /// Workers that joined since this start for the first time.
     #[must_use]
     pub fn joined_count(&self) -> usize {
-        self.workers.len()
+        self.workers.len() - self.known_before
+    }
+
+    /// What is new since the last checkpoint.
+    pub(super) fn take_changed(&mut self) -> Vec<WorkerRow> {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.into_iter().filter_map(|number| {
+            let worker = self.workers.get(&number)?;
+            let rejected = &worker.rejected;
+            let facts = Facts {
+                samples: worker.samples,
+                merged: worker.merged,
+                rejected: rejected
+                    .iter()
+                    .map(|(name, count)| ((*name).to_owned(), *count))
+                    .collect(),
+                busy_seconds: worker.busy.as_secs_f64(),
+                present_seconds: worker.present().as_secs_f64(),
+                trained: worker.trained,
+            };
+            Some(WorkerRow {
+                number,
+                identity: worker.identity.0,
+                slot: worker.identity.1,
+                name: worker.name.clone(),
+                device: worker.device.clone(),
+                facts: serde_json::json!(facts),
+            })
+        });
+        rows.collect()
+    }
+
+    fn worker(&mut self, number: u32) -> Option<&mut WorkerTally> {
+        let worker = self.workers.get_mut(&number)?;
+        self.changed.insert(number);
+        Some(worker)
     }
 
     /// Whether any lease was handed out.
@@ -97,30 +187,30 @@ impl Tally {
     }
 
     /// A lease was handed out.
-    pub fn leased(&mut self, worker: WorkerKey, now: Instant) {
+    pub fn leased(&mut self, worker: u32, now: Instant) {
         self.first_lease.get_or_insert(now);
-        if let Some(tally) = self.workers.get_mut(&worker.0) {
+        if let Some(tally) = self.worker(worker) {
             tally.first_lease.get_or_insert(now);
         }
     }
 
     /// The delta of a lease of so many samples came, with the worker's report.
-    pub fn reported(&mut self, worker: WorkerKey, epoch: u32, samples: u64, report: &Report) {
+    pub fn reported(&mut self, worker: u32, epoch: u32, samples: u64, report: &Report) {
         let (loss_sum, count) = self.losses.entry(epoch).or_default();
         *loss_sum += report.loss_sum;
         *count += samples;
         self.curve.add(samples, report.loss_sum);
-        if let Some(tally) = self.workers.get_mut(&worker.0) {
+        if let Some(tally) = self.worker(worker) {
             tally.busy = tally.busy.saturating_add(Duration::from_micros(report.busy_us));
             tally.trained += samples;
         }
     }
 
     /// A delta of so many samples was merged.
-    pub fn merged(&mut self, worker: WorkerKey, samples: u64, now: Instant) {
+    pub fn merged(&mut self, worker: u32, samples: u64, now: Instant) {
         self.last_merge = Some(now);
         self.samples += samples;
-        if let Some(tally) = self.workers.get_mut(&worker.0) {
+        if let Some(tally) = self.worker(worker) {
             tally.last_merge = Some(now);
             tally.samples += samples;
             tally.merged += 1;
@@ -128,8 +218,8 @@ impl Tally {
     }
 
     /// A delta was refused.
-    pub fn rejected(&mut self, worker: WorkerKey, reason: Reason) {
-        if let Some(tally) = self.workers.get_mut(&worker.0) {
+    pub fn rejected(&mut self, worker: u32, reason: Reason) {
+        if let Some(tally) = self.worker(worker) {
             *tally.rejected.entry(reason.name()).or_default() += 1;
         }
     }
@@ -150,22 +240,26 @@ impl Tally {
     /// From the first lease to the last merge.
     #[must_use]
     pub fn training_time(&self) -> Duration {
-        match (self.first_lease, self.last_merge) {
-            (Some(first), Some(last)) => last.saturating_duration_since(first),
-            _ => Duration::ZERO,
-        }
+        self.time_before + between(self.first_lease, self.last_merge)
+    }
+
+    /// Samples merged.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
     }
 
     /// Time since the first lease.
     #[must_use]
     pub fn elapsed(&self, now: Instant) -> Duration {
-        self.first_lease.map_or(Duration::ZERO, |first| now.saturating_duration_since(first))
+        self.time_before + between(self.first_lease, Some(now))
     }
 
-    /// Merged samples per second of [`Self::training_time`].
+    /// Merged samples per second of the training time since this start.
     #[must_use]
     pub fn samples_per_second(&self) -> f64 {
-        rate(self.samples, self.training_time())
+        let time = between(self.first_lease, self.last_merge);
+        rate(self.samples - self.samples_before, time)
     }
 
     /// Fleet speed over the speed of the fastest single worker while it trains.
@@ -178,13 +272,11 @@ impl Tally {
     /// Workers that were given a lease, by the time of joining, with their shares worked out.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerTally> {
-        let trained = self.workers.values().filter(|tally| tally.first_lease.is_some());
+        let trained =
+            self.workers.values().filter(|tally| tally.first_lease.is_some() || tally.merged > 0);
         trained
             .map(|tally| {
-                let present = match (tally.first_lease, tally.last_merge) {
-                    (Some(first), Some(last)) => last.saturating_duration_since(first),
-                    _ => Duration::ZERO,
-                };
+                let present = tally.present();
                 let part = tally.busy.as_secs_f64() / present.as_secs_f64().max(1e-9);
                 WorkerTally {
                     busy_percent: (100.0 * part).clamp(0.0, 100.0),
@@ -197,9 +289,44 @@ impl Tally {
 }
 
 impl WorkerTally {
+    fn new(identity: (Identity, u16)) -> Self {
+        Self {
+            name: String::new(),
+            device: String::new(),
+            samples: 0,
+            merged: 0,
+            rejected: BTreeMap::new(),
+            busy_percent: 0.0,
+            samples_per_second: 0.0,
+            identity,
+            busy: Duration::ZERO,
+            trained: 0,
+            present_before: Duration::ZERO,
+            first_lease: None,
+            last_merge: None,
+        }
+    }
+
+    /// From first leases to last merges.
+    fn present(&self) -> Duration {
+        self.present_before + between(self.first_lease, self.last_merge)
+    }
+
     fn speed(&self) -> f64 {
         rate(self.trained, self.busy)
     }
+}
+
+fn between(first: Option<Instant>, last: Option<Instant>) -> Duration {
+    match (first, last) {
+        (Some(first), Some(last)) => last.saturating_duration_since(first),
+        _ => Duration::ZERO,
+    }
+}
+
+/// A duration from a file, which may hold anything.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 fn rate(samples: u64, time: Duration) -> f64 {

@@ -38,7 +38,7 @@ const WRITE_BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// What all sessions of a coordinator share.
 #[derive(Debug)]
 pub struct Shared {
-    token: blake3::Hash,
+    tokens: Vec<blake3::Hash>,
     assignment: Assignment,
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
@@ -58,17 +58,17 @@ pub struct Traffic {
 }
 
 impl Shared {
-    /// What sessions need to know of a run. `token` admits to it.
+    /// What sessions need to know of a run. The tokens of these hashes admit to it.
     #[must_use]
     pub fn new(
-        token: &str,
+        tokens: Vec<blake3::Hash>,
         assignment: Assignment,
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
         board: Arc<Board>,
     ) -> Self {
         Self {
-            token: blake3::hash(token.as_bytes()),
+            tokens,
             assignment,
             shards,
             control,
@@ -92,7 +92,8 @@ impl Shared {
 
     /// Whether a token admits. Hashes are compared in constant time.
     fn admits(&self, token: &str) -> bool {
-        blake3::hash(token.as_bytes()) == self.token
+        let hash = blake3::hash(token.as_bytes());
+        self.tokens.iter().any(|known| *known == hash)
     }
 }
 

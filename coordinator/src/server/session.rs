@@ -28,19 +28,21 @@ const OUTGOING_MAX: usize = 64;
 struct Close {
     code: u16,
     reason: String,
+    /// The worker will not come back, or is not welcome: its leases are given up at once.
+    goodbye: bool,
 }
 
 impl Close {
     fn protocol(error: impl std::fmt::Display) -> Self {
-        Self { code: close_code::PROTOCOL, reason: error.to_string() }
+        Self { code: close_code::PROTOCOL, reason: error.to_string(), goodbye: true }
     }
 
     fn normal(reason: &str) -> Self {
-        Self { code: close_code::NORMAL, reason: reason.to_owned() }
+        Self { code: close_code::NORMAL, reason: reason.to_owned(), goodbye: false }
     }
 
     fn policy(reason: &str) -> Self {
-        Self { code: close_code::POLICY, reason: reason.to_owned() }
+        Self { code: close_code::POLICY, reason: reason.to_owned(), goodbye: false }
     }
 }
 
@@ -111,7 +113,8 @@ async fn joined(
         close = reader.run(key) => close,
         close = writer.run(&mut queue) => close,
     };
-    let left = ControlEvent::Left { worker: key, reason: close.reason.clone() };
+    let left =
+        ControlEvent::Left { worker: key, reason: close.reason.clone(), goodbye: close.goodbye };
     // Nobody listens any more only when the run is over.
     let _ = shared.control.send(left).await;
     close
@@ -146,7 +149,7 @@ impl Reader {
                 Some(Ok(Message::Close(_))) | None => {
                     return Err(Close::normal("the worker closed the connection"));
                 }
-                Some(Err(error)) => return Err(Close::protocol(error)),
+                Some(Err(error)) => return Err(Close { goodbye: false, ..Close::protocol(error) }),
             }
         }
     }
@@ -185,7 +188,7 @@ impl Reader {
         let (message, payload) = frame::decode(&bytes).map_err(Close::protocol)?;
         match message {
             ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
-            ToCoordinator::Bye { reason } => Err(Close::normal(&reason)),
+            ToCoordinator::Bye { reason } => Err(Close { goodbye: true, ..Close::normal(&reason) }),
             ToCoordinator::Delta { lease, transfer, total, report } => {
                 if !locked(&self.granted).remove(&lease) {
                     return Err(Close::policy("a delta came whose upload was not granted"));
@@ -311,6 +314,7 @@ impl Writer {
         self.message(message, &[]).await?;
         match message {
             ToWorker::Ended { reason, .. } => Err(Close::normal(reason)),
+            ToWorker::Restarting { .. } => Err(Close::normal("the coordinator restarts")),
             ToWorker::Refused { reason, .. } => Err(Close::policy(reason)),
             _ => Ok(()),
         }
@@ -325,7 +329,7 @@ impl Writer {
     async fn send(&mut self, message: Message) -> Result<(), Close> {
         match timeout(WRITE_TIMEOUT, self.sink.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Close::protocol(error)),
+            Ok(Err(error)) => Err(Close { goodbye: false, ..Close::protocol(error) }),
             Err(_) => Err(Close::policy("the worker reads too slowly")),
         }
     }

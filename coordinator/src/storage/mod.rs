@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub use checkpoint::{BestRecord, Checkpoint, Loaded};
 pub use file::{ModelFile, read_parameters, write_model};
-pub use find::{Found, find};
-pub use folder::{BEST, CONFIG, FINAL, RunFolder};
+pub use find::{Found, find, find_run};
+pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder};
 pub use ledger::{LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;
 pub use store::Store;

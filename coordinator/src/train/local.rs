@@ -129,6 +129,11 @@ async fn watch(
 }
 
 impl Processes {
+    /// Lets go of the workers, which end with their pipes.
+    pub(super) fn end(&mut self) {
+        self.pipes.clear();
+    }
+
     /// Waits for the workers to end; those that do not are killed.
     pub(super) async fn wait(mut self) {
         let all = async { while self.watchers.join_next().await.is_some() {} };

@@ -1,6 +1,7 @@
 //! `herd train`: a job becomes a run, a fleet trains it, a model is left.
 //!
 //! - [`prepare`]: job, data and model are read and checked before anything starts
+//! - [`start`]: from nothing, or from a checkpoint
 //! - [`plan`]: what `--dry-run` prints
 //! - [`local`]: local worker processes
 //! - [`display`]: progress on a terminal or in plain lines
@@ -12,34 +13,33 @@ mod local;
 mod plan;
 mod prepare;
 mod serving;
+mod start;
 mod summary;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
-use engine::merge::Master;
-use engine::{Engine, Status};
-use protocol::{Assignment, RunId, ToWorker, Version, frame};
-use tokio::net::TcpListener;
+use engine::Status;
+use protocol::{Assignment, RunId, ToWorker, frame};
 use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
-use crate::run::{Board, Control, ControlEvent, DataPlane, Ending, Evaluation, Tally};
+use crate::run::{
+    Board, Constants, Control, ControlEvent, DataPlane, Ending, Evaluation, Parts, Tally,
+};
 use crate::server::{Shared, Traffic};
-use crate::storage::RunFolder;
 use prepare::Prepared;
 use serving::Serving;
+use start::Start;
 use summary::Summary;
 
 /// This coordinator trains one run.
 const RUN: RunId = RunId(1);
 
-/// Which start of the coordinator this is.
-const INCARNATION: u32 = 1;
+/// What a dry run takes the first start of the coordinator to be.
+const FIRST_INCARNATION: u32 = 1;
 
 /// How long the server may take to end its last connections.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,27 +52,35 @@ const EVENTS_MAX: usize = 1024;
 /// # Errors
 /// With the exit code of its kind: configuration, data, network, Ctrl-C.
 pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
-    let prepared = prepare::prepare(args)?;
-    let config = prepared.engine_config();
-    let engine = Engine::new(config.clone()).map_err(|error| Failure::Usage(error.to_string()))?;
-    for warning in config.warnings(u64::from(prepared.job.fleet.workers)) {
-        display::warn(&warning);
-    }
-    if args.dry_run {
-        return plan::print(&prepared, &config, args.json);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("herd-server")
         .enable_all()
         .build()?;
-    let worker = local::binary(&prepared.job)?;
-    // The port before the folder: a run that cannot listen leaves nothing behind.
-    let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
-    let folder = RunFolder::create(&prepared.job)?;
-    let linger = Duration::from_secs(prepared.job.fleet.linger.into());
-    let (summary, serving) = runtime.block_on(run(prepared, engine, listener, folder, worker))?;
+    let start = match &args.resume {
+        Some(run) => start::resumed(args, run, &runtime)?,
+        None => {
+            let prepared = prepare::prepare(args)?;
+            let config = prepared.engine_config(FIRST_INCARNATION);
+            config.check()?;
+            for warning in config.warnings(u64::from(prepared.job.fleet.workers)) {
+                display::warn(&warning);
+            }
+            if args.dry_run {
+                return plan::print(&prepared, &config, args.json);
+            }
+            local::binary(&prepared.job)?;
+            start::new(prepared, &runtime)?
+        }
+    };
+    let linger = Duration::from_secs(start.prepared.job.fleet.linger.into());
+    let (summary, serving) = runtime.block_on(run(start))?;
     summary.print(args.json)?;
+    if summary.ending.goes_on() {
+        let folder = summary.folder.display();
+        display::eprint_line(&format!("to go on: herd train --resume {folder}"));
+    }
+    let linger = if summary.ending == Ending::Restarting { Duration::ZERO } else { linger };
     runtime.block_on(serving.end(linger));
     // Sessions that do not end in time are cut off.
     runtime.shutdown_timeout(END_TIMEOUT);
@@ -84,34 +92,18 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     match summary.ending {
         Ending::Complete => Ok(()),
         Ending::Interrupted => Err(Failure::Interrupted.into()),
+        Ending::Restarting => Err(Failure::Terminated.into()),
         Ending::Deserted(reason) => Err(Failure::Network(reason).into()),
         Ending::Failed => Err(anyhow::anyhow!("a thread of the run failed")),
     }
 }
 
-async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    let remedy = |error: std::io::Error| {
-        let remedy = if error.kind() == std::io::ErrorKind::AddrInUse {
-            "the port is in use; choose another with --listen, or port 0 for any free one"
-        } else {
-            "choose another address with --listen"
-        };
-        Failure::Network(format!("cannot listen on {address}: {error}; {remedy}"))
-    };
-    Ok(bound.map_err(remedy)?)
-}
-
-async fn run(
-    prepared: Prepared,
-    engine: Engine,
-    listener: TcpListener,
-    folder: RunFolder,
-    worker: Option<PathBuf>,
-) -> anyhow::Result<(Summary, Serving)> {
-    let Prepared { job, plan, splits, shards, initial } = prepared;
+async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
+    let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
+    let data_name = prepared.data_name();
+    let Prepared { job, plan, splits, shards, .. } = prepared;
+    let worker = local::binary(&job)?;
     let address = listener.local_addr()?;
-    let token = new_token()?;
     let table = plan.tensors().clone();
     let codec = job.training.codec;
     let spec = plan.spec().to_json();
@@ -125,6 +117,7 @@ async fn run(
         shards: shard_info,
         download: codec,
         upload: codec,
+        fresh_optimizer: job.training.deterministic,
     };
     let assign = ToWorker::Assign(assignment.clone());
     if let Err(error) = frame::encode(&assign, &[]) {
@@ -133,18 +126,20 @@ async fn run(
         return Err(Failure::Data(message).into());
     }
     let (events, queue) = mpsc::channel(EVENTS_MAX);
+    let rows = shards.iter().map(|shard| shard.rows).collect();
     let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
     let min_workers = job.fleet.workers_at_start();
-    let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers));
-    let shared = Shared::new(&token, assignment, stored, events.clone(), board.clone());
+    let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
+    let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone());
     let traffic = shared.traffic.clone();
-
-    let version = Version { incarnation: INCARNATION, number: 0 };
-    let master = Master::new(&table, initial, version)?;
+    traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
+    traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
     let path = folder.path().to_owned();
     let evaluation = Evaluation {
         plan: plan.clone(),
         folder,
+        store,
+        best: before.best,
         names: splits.train.names.clone(),
         train: splits.train,
         validation: splits.validation,
@@ -152,42 +147,51 @@ async fn run(
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;
-    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.snapshots)?;
+    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.work)?;
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan);
-    let processes = local::start(worker, &job, address, &token, &events, &display.log())?;
+    let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
     tokio::spawn(interrupt(events.clone()));
-    let control = Control::new(
+    let control = Control::new(Parts {
         engine,
-        RUN,
-        data.commands,
+        run: RUN,
+        data: data.commands,
         model_bytes,
-        job.fleet.workers as usize,
-        Box::new(display),
-        board.clone(),
-    );
+        local_workers: job.fleet.workers as usize,
+        display: Box::new(display),
+        board: board.clone(),
+        tally: before.tally,
+        checkpoint_interval: Duration::from_secs(job.training.checkpoint_interval.into()),
+        constants: Constants { shards: rows, data: data_name, traffic: traffic.clone() },
+    });
     drop(events);
     let (ending, tally, status) = control.run(queue).await;
 
-    // The control task held the last senders: merging and then evaluation come to their ends.
-    if status.merged_samples == 0 {
-        // There is no model to write: the first parameters are nobody's result.
-        processes.wait().await;
-        return Err(match ending {
-            Ending::Interrupted => Failure::Interrupted.into(),
-            Ending::Deserted(reason) => Failure::Network(reason).into(),
-            Ending::Complete | Ending::Failed => nothing_learnt(&status),
-        });
+    // The control task held the last senders: merging and then evaluation come to their ends, and
+    // with them the last checkpoint.
+    if ending == Ending::Restarting {
+        // Local workers would wait for the coordinator to be back.
+        processes.end();
     }
+    let trained = status.merged_samples > 0;
     let finishing = tokio::task::spawn_blocking(move || {
         let master = join(data.thread)?;
         let finisher = join(evaluation.thread)??;
-        finisher.finish(master.values().to_vec())
+        // Untrained parameters are nobody's result.
+        trained.then(|| finisher.finish(master.values().to_vec())).transpose()
     });
     let outcome = finishing.await??;
     processes.wait().await;
+    let Some(outcome) = outcome else {
+        return Err(match ending {
+            Ending::Interrupted => Failure::Interrupted.into(),
+            Ending::Restarting => Failure::Terminated.into(),
+            Ending::Deserted(reason) => Failure::Network(reason).into(),
+            Ending::Complete | Ending::Failed => nothing_learnt(&status),
+        });
+    };
     board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
     let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
     Ok((summary, serving))
@@ -235,25 +239,29 @@ fn nothing_learnt(status: &Status) -> anyhow::Error {
     Failure::Target(message).into()
 }
 
-/// 256 random bits that admit to a run. No dash or underscore stands at an end: in front it would look
-/// like a flag, behind it is easily left out when a link is copied.
-fn new_token() -> anyhow::Result<String> {
-    loop {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-        let token = data_encoding::BASE64URL_NOPAD.encode(&bytes);
-        if !token.starts_with(['-', '_']) && !token.ends_with(['-', '_']) {
-            return Ok(token);
+/// Resolves at the signal by which systems end their services; never where there is none.
+async fn terminated() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut signal) = signal(SignalKind::terminate()) {
+            signal.recv().await;
+            return;
         }
     }
+    std::future::pending().await
 }
 
 /// The first Ctrl-C ends the run and keeps what is there; the second ends the process.
 async fn interrupt(events: mpsc::Sender<ControlEvent>) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    let _ = events.send(ControlEvent::Interrupted).await;
+    let event = tokio::select! {
+        caught = tokio::signal::ctrl_c() => match caught {
+            Ok(()) => ControlEvent::Interrupted,
+            Err(_) => return,
+        },
+        () = terminated() => ControlEvent::Terminated,
+    };
+    let _ = events.send(event).await;
     // Released, so that the run's end is not held up by this task.
     drop(events);
     if tokio::signal::ctrl_c().await.is_ok() {

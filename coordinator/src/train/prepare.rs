@@ -1,10 +1,13 @@
 //! Everything that can be wrong with a job is found here, before anything starts.
 
+use std::path::Path;
+
 use model::Plan;
+use protocol::Digest;
 use protocol::message::ShardInfo;
 
-use super::{INCARNATION, RUN};
-use crate::cli::TrainArgs;
+use super::RUN;
+use crate::cli::{Failure, TrainArgs};
 use crate::config::{self, Job};
 use crate::data::{self, Cut, LabelKind, Splits};
 use crate::storage;
@@ -27,7 +30,10 @@ pub(super) struct Prepared {
 /// Reads and checks a job.
 pub(super) fn prepare(args: &TrainArgs) -> anyhow::Result<Prepared> {
     let settings = args.settings()?;
-    let job = config::resolve(args.job.as_deref(), &config::environment(), &settings)?;
+    load(config::resolve(args.job.as_deref(), &config::environment(), &settings)?)
+}
+
+fn load(job: Job) -> anyhow::Result<Prepared> {
     let plan = Plan::new(&job.model)?;
     let splits = Splits::load(job.division(), LabelKind::of(job.model.loss))?;
     splits.train.check(&plan)?;
@@ -39,18 +45,49 @@ pub(super) fn prepare(args: &TrainArgs) -> anyhow::Result<Prepared> {
     Ok(Prepared { job, plan, splits, shards, initial })
 }
 
+/// Flags that a run which goes on may be given: who trains it, and where it is reached.
+const FLEET: [&str; 5] = ["workers", "min_workers", "device", "listen", "linger"];
+
+/// Reads the job of the run in `folder` again, with other flags for its fleet alone.
+pub(super) fn prepare_again(args: &TrainArgs, folder: &Path) -> anyhow::Result<Prepared> {
+    let settings = args.settings()?;
+    let of_fleet = |key: &str| FLEET.contains(&key.strip_prefix("fleet.").unwrap_or(key));
+    if let Some(other) = settings.iter().find(|setting| !of_fleet(&setting.key)) {
+        return Err(Failure::Usage(format!(
+            "{} cannot change in a run that goes on: with --resume there may be --workers, \
+             --min-workers, --device, --listen and --linger",
+            other.flag
+        ))
+        .into());
+    }
+    let config = folder.join(storage::CONFIG);
+    let stored = config::resolve(Some(&config), &[], &[])?;
+    let mut job = config::resolve(Some(&config), &[], &settings)?;
+    if stored.training.deterministic {
+        // Its rounds have as many units as it had workers.
+        job.fleet.min_workers = stored.fleet.workers_at_start();
+    }
+    load(job)
+}
+
 /// What workers are told of a shard.
 pub(super) fn shard_info(shard: &Cut) -> ShardInfo {
     ShardInfo { digest: shard.digest, rows: shard.rows, bytes: shard.bytes.len() as u32 }
 }
 
 impl Prepared {
+    /// Names the training data: shards have the digest of their content.
+    pub(super) fn data_name(&self) -> String {
+        let digests: Vec<u8> = self.shards.iter().flat_map(|shard| shard.digest.0).collect();
+        Digest::of(&digests).to_string()
+    }
+
     /// The job as the engine wants it.
-    pub(super) fn engine_config(&self) -> engine::Config {
+    pub(super) fn engine_config(&self, incarnation: u32) -> engine::Config {
         let training = &self.job.training;
         engine::Config {
             run: RUN,
-            incarnation: INCARNATION,
+            incarnation,
             mode: training.mode,
             frequency: training.frequency,
             strategy: training.strategy,
@@ -62,6 +99,7 @@ impl Prepared {
             schedule: training.schedule,
             inner_momentum: self.plan.carries_momentum(),
             workers_min: self.job.fleet.workers_at_start(),
+            deterministic: training.deterministic,
         }
     }
 }

@@ -68,6 +68,7 @@ impl Summary {
             ending: match self.ending {
                 Ending::Complete => "complete",
                 Ending::Interrupted => "interrupted",
+                Ending::Restarting => "restarting",
                 Ending::Deserted(_) => "deserted",
                 Ending::Failed => "failed",
             },

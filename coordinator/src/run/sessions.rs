@@ -1,0 +1,324 @@
+//! Who is connected: sessions begin, are lost and come back, say things and are told things.
+//!
+//! A worker keeps its key for the engine through lost connections. A connection that is not the
+//! worker's current one is not listened to.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engine::{Event, WorkerKey};
+use protocol::limits::{GRACE_MAX, RECONNECT_MS_MAX};
+use protocol::message::bounded_text;
+use protocol::{Hello, Identity, LeaseId, Outcome, Report, ToCoordinator, ToWorker};
+use tokio::sync::mpsc;
+
+use super::control::{Control, Held, Received};
+use super::ending::Ending;
+use super::tally::printable;
+use super::{DataCommand, Outgoing};
+
+/// Workers that come back after a restart are spread over so many milliseconds each, up to
+/// [`RECONNECT_MS_MAX`] in all.
+const RECONNECT_MS_EACH: u32 = 20;
+
+/// The workers of a run, by the key that the engine knows.
+#[derive(Default)]
+pub(super) struct Sessions {
+    by_worker: HashMap<WorkerKey, Session>,
+    by_connection: HashMap<WorkerKey, WorkerKey>,
+}
+
+struct Session {
+    identity: (Identity, u16),
+    /// Its number in the tally.
+    number: u32,
+    connection: WorkerKey,
+    /// None while its connection is lost.
+    outgoing: Option<mpsc::Sender<Outgoing>>,
+    /// It has asked for a lease: the engine knows it.
+    ready: bool,
+    /// When it is given up, while its connection is lost.
+    lost_until: Option<Instant>,
+}
+
+impl Sessions {
+    /// The worker whose current connection this is.
+    pub(super) fn worker(&self, connection: WorkerKey) -> Option<WorkerKey> {
+        self.by_connection.get(&connection).copied()
+    }
+
+    /// A worker's number in the tally; 0 for one that is gone.
+    pub(super) fn number(&self, worker: WorkerKey) -> u32 {
+        self.by_worker.get(&worker).map_or(0, |session| session.number)
+    }
+
+    /// Where to send what is for a worker, while it is connected.
+    pub(super) fn outgoing(&self, worker: WorkerKey) -> Option<mpsc::Sender<Outgoing>> {
+        self.by_worker.get(&worker)?.outgoing.clone()
+    }
+
+    /// Whether any worker is connected.
+    pub(super) fn any_connected(&self) -> bool {
+        self.by_worker.values().any(|session| session.outgoing.is_some())
+    }
+
+    /// When the next lost connection is given up.
+    pub(super) fn next_loss(&self) -> Option<Instant> {
+        self.by_worker.values().filter_map(|session| session.lost_until).min()
+    }
+
+    fn of_identity(&self, identity: (Identity, u16)) -> Option<WorkerKey> {
+        let mut own = self.by_worker.iter().filter(|(_, session)| session.identity == identity);
+        own.next().map(|(worker, _)| *worker)
+    }
+}
+
+impl Control {
+    /// A connection is open and admitted. It is a new worker's, or one that comes back; a repeated
+    /// slot replaces the connection before it.
+    pub(super) fn joined(
+        &mut self,
+        connection: WorkerKey,
+        hello: &Hello,
+        outgoing: mpsc::Sender<Outgoing>,
+    ) {
+        let identity = (hello.identity, hello.slot);
+        let number = self.tally.joined(connection, hello);
+        self.deserted_at = None;
+        let worker = self.sessions.of_identity(identity).unwrap_or(connection);
+        let session = self.sessions.by_worker.entry(worker).or_insert_with(|| Session {
+            identity,
+            number,
+            connection,
+            outgoing: None,
+            ready: false,
+            lost_until: None,
+        });
+        let before = std::mem::replace(&mut session.connection, connection);
+        // Dropping the queue of the connection before ends that one.
+        session.outgoing = Some(outgoing);
+        let lost = session.lost_until.take().is_some();
+        let ready = session.ready;
+        self.sessions.by_connection.remove(&before);
+        self.sessions.by_connection.insert(connection, worker);
+        self.grants.forget(worker);
+        if self.finished {
+            let ended = self.farewell(worker);
+            self.send(worker, ended);
+            return;
+        }
+        if lost {
+            self.display.say(&format!("{} is back", self.tally.name(number)));
+        }
+        if ready {
+            self.tell(Event::WorkerReturned { worker, leases: hello.leases.clone() });
+        } else {
+            for &lease in &hello.leases {
+                let outcome = self.engine.known_outcome(worker, lease);
+                self.send(worker, ToWorker::Ack { lease, outcome });
+            }
+        }
+        self.grant();
+    }
+
+    /// A connection has ended: with a goodbye for good, without one perhaps for a while.
+    pub(super) fn gone(&mut self, connection: WorkerKey, reason: &str, goodbye: bool) {
+        let Some(worker) = self.sessions.worker(connection) else { return };
+        let now = self.now();
+        let last = now.plus(GRACE_MAX.as_micros() as u64);
+        let until = self.engine.leases_until(worker).map_or(last, |until| until.min(last));
+        let grace = Duration::from_micros(until.since(now));
+        let Some(session) = self.sessions.by_worker.get_mut(&worker) else { return };
+        if goodbye || !session.ready || self.finished {
+            self.left(worker, reason);
+            return;
+        }
+        session.outgoing = None;
+        self.sessions.by_connection.remove(&connection);
+        session.lost_until = Some(Instant::now() + grace);
+        let (number, seconds) = (session.number, grace.as_secs());
+        let reason = printable(reason);
+        self.display.say(&format!(
+            "{} is lost: {reason}; it has {seconds} s to come back",
+            self.tally.name(number)
+        ));
+        self.grants.forget(worker);
+        self.tell(Event::WorkerDetached { worker });
+        self.grant();
+        self.check_deserted();
+    }
+
+    /// Gives up the workers that did not come back in time.
+    pub(super) fn give_up_lost(&mut self) {
+        let now = Instant::now();
+        let lost: Vec<WorkerKey> = self
+            .sessions
+            .by_worker
+            .iter()
+            .filter(|(_, session)| session.lost_until.is_some_and(|until| until <= now))
+            .map(|(worker, _)| *worker)
+            .collect();
+        for worker in lost {
+            self.left(worker, "it did not come back");
+        }
+    }
+
+    fn left(&mut self, worker: WorkerKey, reason: &str) {
+        let Some(session) = self.sessions.by_worker.remove(&worker) else { return };
+        self.sessions.by_connection.remove(&session.connection);
+        if session.ready && !self.finished {
+            let reason = printable(reason);
+            self.display.say(&format!("{} left: {reason}", self.tally.name(session.number)));
+        }
+        self.grants.forget(worker);
+        if session.ready {
+            self.tell(Event::WorkerLeft { worker });
+        }
+        self.grant();
+        self.check_deserted();
+    }
+
+    pub(super) fn message(&mut self, worker: WorkerKey, message: ToCoordinator) {
+        let Some(session) = self.sessions.by_worker.get_mut(&worker) else { return };
+        match message {
+            ToCoordinator::LeaseRequest { run } if run == self.run => {
+                if !session.ready {
+                    session.ready = true;
+                    let number = session.number;
+                    self.display.say(&format!("{} joined", self.tally.name(number)));
+                    self.tell(Event::WorkerJoined { worker });
+                }
+                self.tell(Event::LeaseRequested { worker });
+            }
+            // A request for another run crossed with an assignment: the worker asks again.
+            ToCoordinator::LeaseRequest { .. } => {}
+            ToCoordinator::Pull { lease, pending } => {
+                self.tell(Event::Pulled { worker, lease, pending });
+            }
+            ToCoordinator::Progress { lease, steps } => {
+                self.tell(Event::Progress { worker, lease, steps });
+            }
+            ToCoordinator::Offer { lease, .. } => self.offered(worker, lease),
+            ToCoordinator::Release { lease, reason } => {
+                tracing::debug!("{} releases {lease}: {reason}", self.tally.name(session.number));
+                self.tell(Event::LeaseReleased { worker, lease });
+            }
+            // The session handles these itself.
+            ToCoordinator::Hello(_)
+            | ToCoordinator::Bye { .. }
+            | ToCoordinator::Delta { .. }
+            | ToCoordinator::Chunk { .. } => {}
+        }
+    }
+
+    fn offered(&mut self, worker: WorkerKey, lease: LeaseId) {
+        // It had arrived before a connection was lost: its answer will come.
+        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
+            return;
+        }
+        if self.leased.get(&lease).is_some_and(|leased| leased.worker == worker) {
+            self.grants.offer(worker, lease);
+            self.grant();
+            return;
+        }
+        let outcome = self.engine.known_outcome(worker, lease);
+        if let Outcome::Rejected(reason) = outcome {
+            self.tally.rejected(self.sessions.number(worker), reason);
+        }
+        self.send(worker, ToWorker::Ack { lease, outcome });
+    }
+
+    pub(super) fn delta(
+        &mut self,
+        worker: WorkerKey,
+        lease: LeaseId,
+        report: &Report,
+        payload: Bytes,
+    ) {
+        // The same delta again: the first one is under way, and its answer will come.
+        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
+            return;
+        }
+        let number = self.sessions.number(worker);
+        if let Some(leased) = self.leased.get(&lease).filter(|leased| leased.worker == worker) {
+            self.tally.reported(number, leased.epoch, leased.samples, report);
+        }
+        self.received.insert(lease, Received { worker, number, payload });
+        self.tell(Event::DeltaReceived { worker, lease });
+    }
+
+    pub(super) fn acknowledge(&mut self, worker: WorkerKey, lease: LeaseId, outcome: Outcome) {
+        // An answer to who names another's lease touches nothing of that lease.
+        if self.grants.is_of(worker, lease) {
+            self.release(lease);
+        }
+        self.received.extract_if(|key, of| *key == lease && of.worker == worker).for_each(drop);
+        let own = self.held.get(&lease).is_some_and(|held| held.worker == worker);
+        let held = if own { self.held.remove(&lease) } else { None };
+        match (outcome, held) {
+            (Outcome::Merged(_), Some(Held { number, samples, .. })) => {
+                self.tally.merged(number, samples, Instant::now());
+            }
+            (Outcome::Merged(_), None) => {}
+            (Outcome::Rejected(reason), held) => {
+                let number = held.as_ref().map(|held| held.number);
+                let number = number.unwrap_or_else(|| self.sessions.number(worker));
+                self.tally.rejected(number, reason);
+                if held.is_some() {
+                    self.command(DataCommand::Discard(lease));
+                }
+            }
+        }
+        self.send(worker, ToWorker::Ack { lease, outcome });
+        self.dismiss();
+    }
+
+    /// An upload's place is free for the next one.
+    pub(super) fn release(&mut self, lease: LeaseId) {
+        if self.grants.release(lease) {
+            self.grant();
+        }
+    }
+
+    fn grant(&mut self) {
+        while let Some((worker, lease)) = self.grants.start() {
+            self.send(worker, ToWorker::Grant { lease });
+        }
+    }
+
+    /// Tells a worker something, if it is connected.
+    pub(super) fn send(&mut self, worker: WorkerKey, message: ToWorker) {
+        let Some(session) = self.sessions.by_worker.get(&worker) else { return };
+        let Some(outgoing) = &session.outgoing else { return };
+        if outgoing.try_send(Outgoing::Message(Box::new(message))).is_err() {
+            let connection = session.connection;
+            self.gone(connection, "it reads too slowly, or its connection is gone", false);
+        }
+    }
+
+    /// The last message to a worker.
+    fn farewell(&self, worker: WorkerKey) -> ToWorker {
+        let ending = self.ending.as_ref().unwrap_or(&Ending::Complete);
+        if *ending == Ending::Restarting {
+            let place = u64::from(self.sessions.number(worker)) * u64::from(RECONNECT_MS_EACH);
+            let reconnect_in_ms = (place % u64::from(RECONNECT_MS_MAX)) as u32;
+            return ToWorker::Restarting { reconnect_in_ms };
+        }
+        ToWorker::Ended { run: self.run, reason: bounded_text(&ending.sentence()) }
+    }
+
+    /// Tells every worker that the run is over; their sessions then end. Not before all have heard
+    /// what became of their last deltas, and not later: they would train on, and evaluation needs
+    /// the cores.
+    pub(super) fn dismiss(&mut self) {
+        if !self.finished || !self.held.is_empty() {
+            return;
+        }
+        let workers: Vec<WorkerKey> = self.sessions.by_worker.keys().copied().collect();
+        for worker in workers {
+            let last = self.farewell(worker);
+            self.send(worker, last);
+        }
+    }
+}

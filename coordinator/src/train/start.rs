@@ -1,0 +1,162 @@
+//! What a run starts from: nothing, or the newest checkpoint of its folder.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context;
+use engine::Engine;
+use engine::merge::Master;
+use protocol::Version;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::display;
+use super::prepare::{self, Prepared};
+use crate::cli::{Failure, TrainArgs};
+use crate::run::{EpochRecord, Shell, Tally};
+use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
+
+/// A run that is ready to begin or to go on.
+pub(super) struct Start {
+    pub(super) prepared: Prepared,
+    pub(super) engine: Engine,
+    pub(super) master: Master,
+    pub(super) listener: TcpListener,
+    pub(super) folder: RunFolder,
+    pub(super) store: Store,
+    /// Admits to the run; made at this start.
+    pub(super) token: String,
+    /// Hashes of all tokens that admit, those of earlier starts included.
+    pub(super) tokens: Vec<blake3::Hash>,
+    pub(super) before: Before,
+}
+
+/// What came before this start.
+#[derive(Default)]
+pub(super) struct Before {
+    pub(super) best: Option<BestRecord>,
+    pub(super) tally: Tally,
+    pub(super) records: Vec<EpochRecord>,
+    pub(super) shell: Shell,
+}
+
+/// A run from nothing.
+pub(super) fn new(prepared: Prepared, runtime: &Runtime) -> anyhow::Result<Start> {
+    // The port before the folder: a run that cannot listen leaves nothing behind.
+    let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
+    let folder = RunFolder::create(&prepared.job)?;
+    let mut store = Store::create(folder.path())?;
+    let token = new_token()?;
+    let hash = blake3::hash(token.as_bytes());
+    let incarnation = store.begin(listener.local_addr()?, &hash)?;
+    let engine = Engine::new(prepared.engine_config(incarnation))?;
+    let version = Version { incarnation, number: 0 };
+    let master = Master::new(prepared.plan.tensors(), prepared.initial.clone(), version)?;
+    let (tokens, before) = (vec![hash], Before::default());
+    Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
+}
+
+/// A run that goes on from its newest checkpoint, on the port and with the tokens that it had.
+pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow::Result<Start> {
+    let path = storage::find_run(run)?;
+    let mut store = Store::open(&path)?;
+    let prepared = prepare::prepare_again(args, &path)?;
+    let loaded = store.load(prepared.plan.tensors())?;
+    for warning in loaded.iter().flat_map(|loaded| &loaded.warnings) {
+        display::warn(warning);
+    }
+    if loaded.as_ref().is_some_and(|loaded| loaded.complete) {
+        return Err(complete(&path));
+    }
+    let data = prepared.data_name();
+    if let Some(loaded) = &loaded {
+        let shell: Shell = serde_json::from_value(loaded.shell.clone())
+            .with_context(|| format!("{}: the newest checkpoint", path.display()))?;
+        if shell.data != data {
+            return Err(Failure::Data(format!(
+                "{}: the training data are not those of this run any more; bring back the files \
+                 that its config.toml names",
+                path.display()
+            ))
+            .into());
+        }
+    }
+    let kept = store.address()?.filter(|_| args.listen.is_none());
+    let listener = match kept {
+        Some(address) => runtime.block_on(listen_again(address))?,
+        None => runtime.block_on(listen(&prepared.job.fleet.listen))?,
+    };
+    let token = new_token()?;
+    let hash = blake3::hash(token.as_bytes());
+    let incarnation = store.begin(listener.local_addr()?, &hash)?;
+    let tokens = store.tokens()?;
+    let version = Version { incarnation, number: 0 };
+    let config = prepared.engine_config(incarnation);
+    let table = prepared.plan.tensors();
+    let (engine, master, folder, before) = match loaded {
+        None => {
+            let master = Master::new(table, prepared.initial.clone(), version)?;
+            (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, Before::default())
+        }
+        Some(loaded) => {
+            let Loaded { engine, values, momentum, metrics_bytes, best, shell, workers, .. } =
+                loaded;
+            let engine = Engine::restore(config, engine)
+                .map_err(|error| Failure::Data(format!("{}: {error}", path.display())))?;
+            let master = Master::restore(table, values, momentum, version)?;
+            let folder = RunFolder::reopen(&path, metrics_bytes)?;
+            let shell: Shell = serde_json::from_value(shell)?;
+            let records = EpochRecord::read_all(&path)?;
+            let tally = Tally::restored(workers, &shell);
+            (engine, master, folder, Before { best, tally, records, shell })
+        }
+    };
+    Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
+}
+
+fn complete(path: &Path) -> anyhow::Error {
+    let path = path.display();
+    Failure::Usage(format!(
+        "{path}: this run is complete, there is nothing to go on with; to train its model further \
+         start a new run with --init {path}/final.safetensors"
+    ))
+    .into()
+}
+
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let remedy = |error: std::io::Error| {
+        let remedy = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "the port is in use; choose another with --listen, or port 0 for any free one"
+        } else {
+            "choose another address with --listen"
+        };
+        Failure::Network(format!("cannot listen on {address}: {error}; {remedy}"))
+    };
+    Ok(bound.map_err(remedy)?)
+}
+
+/// Workers look for the run where it was.
+async fn listen_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let remedy = |error: std::io::Error| {
+        Failure::Network(format!(
+            "cannot listen on {address}, where the run's workers look for it: {error}; end what \
+             uses that port, or give another with --listen, and the workers the new address"
+        ))
+    };
+    Ok(bound.map_err(remedy)?)
+}
+
+/// 256 random bits that admit to a run. No dash or underscore stands at an end: in front it would look
+/// like a flag, behind it is easily left out when a link is copied.
+fn new_token() -> anyhow::Result<String> {
+    loop {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+        let token = data_encoding::BASE64URL_NOPAD.encode(&bytes);
+        if !token.starts_with(['-', '_']) && !token.ends_with(['-', '_']) {
+            return Ok(token);
+        }
+    }
+}
