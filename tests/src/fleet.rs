@@ -384,6 +384,7 @@ impl World {
                 self.epochs.push(summary.samples);
             }
             Action::Finished { .. } => self.finished = true,
+            Action::LeaseEnded { .. } => {}
         }
         None
     }

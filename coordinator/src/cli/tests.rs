@@ -54,8 +54,10 @@ fn every_flag_of_a_job_sets_its_key() {
     let command = Cli::command();
     let train = command.find_subcommand("train").unwrap();
     let known = train.get_arguments().filter(|argument| argument.get_action().takes_values());
-    // All but `--set`, and the job file, which is no flag.
-    assert_eq!(known.filter(|argument| argument.get_long().is_some()).count(), flags.len() + 1);
+    // All but `--set` and `--resume`, and the job file, which is no flag.
+    assert_eq!(known.filter(|argument| argument.get_long().is_some()).count(), flags.len() + 2);
+    let ordered = resolved(&["--deterministic"]).training;
+    assert!(ordered.deterministic && ordered.mode == engine::Mode::Synchronous);
     let both = resolved(&["--epochs", "3", "--set", "training.epochs = 4"]);
     assert_eq!(both.training.epochs, 4, "--set wins");
     let message = train_args(&["--set", "epochs"]).settings().unwrap_err().to_string();
@@ -71,5 +73,6 @@ fn exit_codes_tell_what_kind_of_error_it_was() {
     assert_eq!(exit_code(&Failure::Target("x".into()).into()), 1);
     assert_eq!(exit_code(&Failure::Network("x".into()).into()), 4);
     assert_eq!(exit_code(&Failure::Interrupted.into()), 130);
+    assert_eq!(exit_code(&Failure::Terminated.into()), 143);
     assert_eq!(exit_code(&anyhow::anyhow!("unheard of")), EXIT_BUG);
 }

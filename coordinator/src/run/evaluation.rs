@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::Context;
 use engine::EpochSummary;
 use model::{Batch, Metrics, Plan, Predictor};
+use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -100,6 +101,9 @@ pub struct Outcome {
     pub test: Option<Metrics>,
     /// That model on the validation samples.
     pub validation: Option<Metrics>,
+    /// BLAKE3 of the last parameters, little-endian, in the order of the shape table: equal for
+    /// runs that came to the same.
+    pub digest: Digest,
 }
 
 /// What the thread works with.
@@ -265,6 +269,8 @@ impl Finisher {
         let last = self.settled(last)?;
         let Evaluation { plan, folder, names, .. } = &self.evaluation;
         let final_path = folder.write_final(plan, names, &last)?;
+        let bytes: Vec<u8> = last.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let digest = Digest::of(&bytes);
         let (model, best_epoch, validation, values) = match self.best.take() {
             Some(best) => (best.path, Some(best.epoch), Some(best.metrics), best.values),
             None => (final_path, None, None, last),
@@ -272,7 +278,7 @@ impl Finisher {
         self.predictor.load(&values)?;
         let test = self.evaluation.test.as_ref();
         let test = test.map(|test| evaluation(&self.predictor, batches(test, BATCH_ROWS)));
-        Ok(Outcome { model, best_epoch, test: test.transpose()?, validation })
+        Ok(Outcome { model, best_epoch, test: test.transpose()?, validation, digest })
     }
 }
 

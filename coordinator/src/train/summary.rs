@@ -45,6 +45,7 @@ struct Json<'a> {
     bytes_up: u64,
     bytes_down: u64,
     model: &'a PathBuf,
+    digest: String,
     run: &'a PathBuf,
     totals: &'a EpochSummary,
 }
@@ -89,6 +90,7 @@ impl Summary {
             bytes_up: self.bytes_up,
             bytes_down: self.bytes_down,
             model: &self.outcome.model,
+            digest: self.outcome.digest.to_string(),
             run: &self.folder,
             totals: &self.status.totals,
         }
