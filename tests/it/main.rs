@@ -3,10 +3,16 @@
 
 // Mistakes of a user: one clear sentence each, and the right exit code.
 mod commands;
+// Runs that are killed, stopped, and go on; deterministic ones come to the same.
+mod crashes;
+// Run folders that are full, read-only or gone.
+mod disks;
 // Workers and coordinators that are killed, stopped, or late.
 mod failures;
 // Fleets of real worker sessions in virtual time: accuracy, stragglers, workers that vanish.
 mod fleets;
+// Connections that break and come back.
+mod links;
 // One worker equals a loop written in Burn itself.
 mod oracle;
 // Stored models on data, recomputed in plain arithmetic.

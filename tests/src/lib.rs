@@ -2,8 +2,9 @@
 //!
 //! - [`digits`]: the default job, its rows, its settings
 //! - [`fleet`]: engine, merge functions and real worker sessions in one process, in virtual time
-//! - [`process`]: `herd` and `herd-worker` as real processes
+//! - [`process`]: `herd` and `herd-worker` as real processes; [`random`]: seeds that are printed
 
 pub mod digits;
 pub mod fleet;
 pub mod process;
+pub mod random;

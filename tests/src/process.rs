@@ -345,6 +345,18 @@ impl Finished {
         assert_eq!((self.code, self.error.as_str()), (Some(0), said.as_str()), "{self}");
     }
 
+    /// Panics unless this worker did its work, and ended for that reason; before, it may have told of
+    /// lost connections.
+    #[track_caller]
+    pub fn assert_worker_said_last(&self, reason: &str) {
+        let said = format!("herd-worker: {reason}");
+        assert_eq!(
+            (self.code, self.error.lines().last()),
+            (Some(0), Some(said.as_str())),
+            "{self}"
+        );
+    }
+
     /// Checks that it ended with this code, and that it said one line on standard error, which
     /// starts with the program's name and contains all of `words`, and nothing on standard output.
     ///

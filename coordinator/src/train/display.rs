@@ -84,12 +84,15 @@ impl Terminal {
     }
 
     /// Says what is going to happen.
-    pub(super) fn begin(&mut self, plan: &Plan) {
+    pub(super) fn begin(&mut self, plan: &Plan, goes_on: Option<&str>) {
         for line in &self.head {
             self.log.say(line);
         }
         let parameters = grouped(plan.parameters());
         self.log.say(&format!("model   {parameters} parameters"));
+        if let Some(goes_on) = goes_on {
+            self.log.say(&format!("goes on {goes_on}"));
+        }
     }
 }
 
@@ -189,7 +192,7 @@ impl Display for Terminal {
             status.epochs,
             grouped(tally.samples_per_second() as u64),
             status.workers.len(),
-            grouped(status.version.number),
+            grouped(status.merges),
         ));
         if status.finished {
             bar.finish_and_clear();

@@ -151,7 +151,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
-    display.begin(&plan);
+    display.begin(&plan, before.goes_on.as_deref());
     let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
     tokio::spawn(interrupt(events.clone()));
     let control = Control::new(Parts {

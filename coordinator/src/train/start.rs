@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::display;
 use super::prepare::{self, Prepared};
+use super::summary::grouped;
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{EpochRecord, Shell, Tally};
 use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
@@ -38,6 +39,8 @@ pub(super) struct Before {
     pub(super) tally: Tally,
     pub(super) records: Vec<EpochRecord>,
     pub(super) shell: Shell,
+    /// For people: where the run goes on.
+    pub(super) goes_on: Option<String>,
 }
 
 /// A run from nothing.
@@ -96,11 +99,22 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     let (engine, master, folder, before) = match loaded {
         None => {
             let master = Master::new(table, prepared.initial.clone(), version)?;
-            (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, Before::default())
+            let goes_on = Some("from the start, as there is no checkpoint yet".to_owned());
+            let before = Before { goes_on, ..Before::default() };
+            (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, before)
         }
         Some(loaded) => {
-            let Loaded { engine, values, momentum, metrics_bytes, best, shell, workers, .. } =
-                loaded;
+            let Loaded {
+                number,
+                engine,
+                values,
+                momentum,
+                metrics_bytes,
+                best,
+                shell,
+                workers,
+                ..
+            } = loaded;
             let engine = Engine::restore(config, engine)
                 .map_err(|error| Failure::Data(format!("{}: {error}", path.display())))?;
             let master = Master::restore(table, values, momentum, version)?;
@@ -108,7 +122,13 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
             let shell: Shell = serde_json::from_value(shell)?;
             let records = EpochRecord::read_all(&path)?;
             let tally = Tally::restored(workers, &shell);
-            (engine, master, folder, Before { best, tally, records, shell })
+            let goes_on = Some(format!(
+                "from checkpoint {number}: {} of {} samples, {} epochs complete",
+                grouped(engine.status().merged_samples),
+                grouped(engine.status().total_samples),
+                records.len()
+            ));
+            (engine, master, folder, Before { best, tally, records, shell, goes_on })
         }
     };
     Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
