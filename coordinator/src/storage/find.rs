@@ -20,8 +20,7 @@ pub struct Found {
 /// # Errors
 /// When there is none.
 pub fn find(name: &Path) -> Result<Found, StorageError> {
-    let in_runs = Path::new(RUNS).join(name);
-    let path = if name.exists() || !in_runs.exists() { name.to_owned() } else { in_runs };
+    let path = here_or_in_runs(name);
     let missing =
         |problem: &str| StorageError::Missing { path: path.clone(), problem: problem.to_owned() };
     if !path.exists() {
@@ -40,4 +39,26 @@ pub fn find(name: &Path) -> Result<Found, StorageError> {
     };
     let config = Some(folder.join(CONFIG)).filter(|config| config.is_file());
     Ok(Found { model, config })
+}
+
+/// Finds the folder of the run that `name` means, as [`find`] does.
+///
+/// # Errors
+/// When there is none, or it holds no run.
+pub fn find_run(name: &Path) -> Result<PathBuf, StorageError> {
+    let path = here_or_in_runs(name);
+    let missing =
+        |problem: &str| StorageError::Missing { path: path.clone(), problem: problem.into() };
+    if !path.is_dir() {
+        return Err(missing("there is no such run; give a run folder or `latest`"));
+    }
+    if !path.join(CONFIG).is_file() {
+        return Err(missing("there is no run in this folder; give a run folder or `latest`"));
+    }
+    Ok(path)
+}
+
+fn here_or_in_runs(name: &Path) -> PathBuf {
+    let in_runs = Path::new(RUNS).join(name);
+    if name.exists() || !in_runs.exists() { name.to_owned() } else { in_runs }
 }

@@ -1,13 +1,14 @@
 //! The run folder: resolved configuration, spec, metrics, final and best model.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use model::Plan;
 use serde::Serialize;
 
 use super::StorageError;
+use super::database::LEDGER;
 use super::file::write_model;
 use crate::config::Job;
 use crate::data::Names;
@@ -17,7 +18,7 @@ pub const CONFIG: &str = "config.toml";
 /// The model's spec.
 const SPEC: &str = "spec.json";
 /// One JSON object a line.
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
 /// The model after the last epoch.
 pub const FINAL: &str = "final.safetensors";
 /// The model of the epoch that validated best.
@@ -76,7 +77,7 @@ impl RunFolder {
 
     fn create_at(path: PathBuf, job: &Job) -> Result<Self, StorageError> {
         fs::create_dir_all(&path).map_err(|error| StorageError::write(&path, error))?;
-        if [CONFIG, METRICS, FINAL, BEST].iter().any(|name| path.join(name).exists()) {
+        if [CONFIG, METRICS, FINAL, BEST, LEDGER].iter().any(|name| path.join(name).exists()) {
             return Err(StorageError::Taken { path });
         }
         // The folder is where the run happened to be stored, no part of how to repeat it.
@@ -87,6 +88,44 @@ impl RunFolder {
             .map_err(|error| StorageError::write(&metrics_path, error))?;
         write_whole(&path.join(CONFIG), repeatable.to_toml().as_bytes())?;
         Ok(Self { path, metrics })
+    }
+
+    /// Opens the folder of a run that goes on from a checkpoint, and cuts its metrics to the
+    /// length that they had then.
+    ///
+    /// # Errors
+    /// When the metrics are missing or shorter than that, or cannot be written.
+    pub fn reopen(path: &Path, metrics_bytes: u64) -> Result<Self, StorageError> {
+        let metrics_path = path.join(METRICS);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StorageError::run(
+                &metrics_path,
+                "is missing, and the run cannot go on without it; put it back",
+            ),
+            _ => StorageError::write(&metrics_path, error),
+        };
+        let mut metrics = OpenOptions::new().write(true).open(&metrics_path).map_err(failed)?;
+        let length = metrics.metadata().map_err(failed)?.len();
+        if length < metrics_bytes {
+            let problem = format!(
+                "has {length} bytes, and had {metrics_bytes} when the checkpoint was stored; put \
+                 the file back as it was"
+            );
+            return Err(StorageError::run(&metrics_path, problem));
+        }
+        metrics.set_len(metrics_bytes).map_err(failed)?;
+        metrics.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), metrics })
+    }
+
+    /// Length of the metrics so far, in bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn metrics_bytes(&self) -> Result<u64, StorageError> {
+        let path = || self.path.join(METRICS);
+        let metadata = self.metrics.metadata();
+        Ok(metadata.map_err(|error| StorageError::Read { path: path(), error })?.len())
     }
 
     /// The folder.
@@ -171,8 +210,10 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageErro
     file.sync_all().map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    // The rename itself lasts once the folder is on the disk.
-    File::open(folder.unwrap_or(Path::new(".")))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)
+    sync_folder(folder.unwrap_or(Path::new("."))).map_err(failed)
+}
+
+/// Waits until the names in a folder are on the disk: only then a rename lasts.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
