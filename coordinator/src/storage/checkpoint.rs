@@ -1,6 +1,8 @@
 //! What a checkpoint holds.
 
-use protocol::Version;
+use protocol::{Digest, Version};
+
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{LedgerRow, WorkerRow};
 
@@ -28,12 +30,39 @@ pub struct Checkpoint {
 }
 
 /// Which epoch validated best.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestRecord {
     /// The epoch, from 1.
     pub epoch: u32,
     /// Its metrics, in the shell's words.
     pub metrics: serde_json::Value,
+}
+
+/// What the ledger says of a checkpoint, without leases and workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it was stored, in RFC 3339.
+    pub saved: String,
+    /// The engine's part.
+    pub engine: engine::State,
+    /// The master's version that goes with it.
+    pub version: Version,
+    /// Length of `metrics.jsonl`.
+    pub metrics_bytes: u64,
+    /// The model that validated best.
+    pub best: Option<BestRecord>,
+    /// What the shell had stored.
+    pub shell: serde_json::Value,
+    /// The run is over.
+    pub complete: bool,
+    /// Rows of each shard.
+    pub shards: Vec<u32>,
+    /// Of the file of parameters.
+    pub digest: Digest,
+    /// Of the best model's file.
+    pub best_digest: Option<Digest>,
 }
 
 /// A checkpoint as it is read back.

@@ -25,8 +25,11 @@ const FEATURES: &str = "herd.features";
 /// Metadata key of the name of the target's column, as it is.
 const LABEL: &str = "herd.label";
 
-/// Longest model file: the largest model, and a header as long as safetensors allows.
-const FILE_BYTES_MAX: u64 = 4 * ELEMENTS_MAX + 100_000_000;
+/// Begins the names of the momentum's tensors in a checkpoint.
+pub(super) const MOMENTUM: &str = "momentum/";
+
+/// Longest model file: the largest model with momentum, and a header as long as safetensors allows.
+const FILE_BYTES_MAX: u64 = 8 * ELEMENTS_MAX + 100_000_000;
 
 /// A model as it is read from a file.
 #[derive(Debug)]
@@ -49,21 +52,6 @@ pub fn write_model(
     names: &Names,
     parameters: &[f32],
 ) -> Result<(), StorageError> {
-    let table = plan.tensors();
-    if parameters.len() != table.elements() {
-        let problem =
-            format!("{} values are not the {} of the model", parameters.len(), table.elements());
-        return Err(StorageError::model(path, problem));
-    }
-    let bytes: Vec<u8> = parameters.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let broken = |error: &dyn std::fmt::Display| StorageError::model(path, error.to_string());
-    let mut views = Vec::with_capacity(table.tensors.len());
-    for (tensor, range) in table.ranges() {
-        let shape = tensor.shape.iter().map(|&side| side as usize).collect();
-        let view = TensorView::new(Dtype::F32, shape, &bytes[4 * range.start..4 * range.end])
-            .map_err(|error| broken(&error))?;
-        views.push((tensor.name.as_str(), view));
-    }
     let list = |names: &[String]| serde_json::json!(names).to_string();
     let metadata = HashMap::from([
         (SPEC.to_owned(), plan.spec().to_json()),
@@ -71,8 +59,35 @@ pub fn write_model(
         (FEATURES.to_owned(), list(&names.features)),
         (LABEL.to_owned(), names.label.clone()),
     ]);
-    let content = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
-    write_whole(path, &content)
+    write_whole(path, &encode(path, plan.tensors(), &[("", parameters)], metadata)?)
+}
+
+/// The content of a file that holds all tensors of `table` once for each part, named with the
+/// part's prefix.
+pub(super) fn encode(
+    path: &Path,
+    table: &TensorTable,
+    parts: &[(&str, &[f32])],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, StorageError> {
+    let broken = |error: &dyn std::fmt::Display| StorageError::model(path, error.to_string());
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let contents: Vec<Vec<u8>> = parts.iter().map(|(_, values)| bytes(values)).collect();
+    let mut views = Vec::with_capacity(parts.len() * table.tensors.len());
+    for ((prefix, values), bytes) in parts.iter().zip(&contents) {
+        if values.len() != table.elements() {
+            let (values, elements) = (values.len(), table.elements());
+            let problem = format!("{values} values are not the {elements} of the model");
+            return Err(StorageError::model(path, problem));
+        }
+        for (tensor, range) in table.ranges() {
+            let shape = tensor.shape.iter().map(|&side| side as usize).collect();
+            let view = TensorView::new(Dtype::F32, shape, &bytes[4 * range.start..4 * range.end])
+                .map_err(|error| broken(&error))?;
+            views.push((format!("{prefix}{}", tensor.name), view));
+        }
+    }
+    safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
 }
 
 impl ModelFile {
@@ -109,20 +124,34 @@ impl ModelFile {
             classes: list(CLASSES)?,
             label: text(LABEL)?.clone(),
         };
-        let parameters = parameters(path, content, plan.tensors())?;
+        let parameters = parameters(path, content, plan.tensors(), "")?;
         Ok(Self { plan, names, parameters })
     }
 }
 
-/// Reads the values of the tensors in `table` from any safetensors file that holds exactly them.
+/// Reads the values of the tensors in `table` from any safetensors file that holds exactly them; in a
+/// checkpoint, a momentum beside them is skipped.
 ///
 /// # Errors
 /// When the file is missing or damaged, or has other tensors.
 pub fn read_parameters(path: &Path, table: &TensorTable) -> Result<Vec<f32>, StorageError> {
-    parameters(path, &load(path)?, table)
+    parameters(path, &load(path)?, table, "")
 }
 
-fn load(path: &Path) -> Result<Vec<u8>, StorageError> {
+/// Reads a checkpoint: the parameters and the momentum, which may be empty.
+pub(super) fn decode_checkpoint(
+    path: &Path,
+    content: &[u8],
+    table: &TensorTable,
+) -> Result<(Vec<f32>, Vec<f32>), StorageError> {
+    let values = parameters(path, content, table, "")?;
+    let tensors = SafeTensors::deserialize(content).map_err(|error| damaged(path, &error))?;
+    let has_momentum = tensors.names().into_iter().any(|name| name.starts_with(MOMENTUM));
+    let momentum = has_momentum.then(|| parameters(path, content, table, MOMENTUM));
+    Ok((values, momentum.transpose()?.unwrap_or_default()))
+}
+
+pub(super) fn load(path: &Path) -> Result<Vec<u8>, StorageError> {
     let failed = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             let problem = "there is no such model file; check the path".to_owned();
@@ -146,20 +175,29 @@ fn damaged(path: &Path, error: &safetensors::SafeTensorError) -> StorageError {
     StorageError::model(path, format!("is damaged or no safetensors file: {error}"))
 }
 
-fn parameters(path: &Path, content: &[u8], table: &TensorTable) -> Result<Vec<f32>, StorageError> {
+/// The tensors of `table` whose names begin with `prefix`.
+fn parameters(
+    path: &Path,
+    content: &[u8],
+    table: &TensorTable,
+    prefix: &str,
+) -> Result<Vec<f32>, StorageError> {
     let tensors = SafeTensors::deserialize(content).map_err(|error| damaged(path, &error))?;
     let fail = |tensor: &str, problem: String| StorageError::Tensor {
         path: path.to_owned(),
         tensor: tensor.to_owned(),
         problem,
     };
-    let known = |name: &str| table.tensors.iter().any(|tensor| tensor.name == name);
+    let known = |name: &str| {
+        let name = name.strip_prefix(MOMENTUM).unwrap_or(name);
+        table.tensors.iter().any(|tensor| tensor.name == name)
+    };
     if let Some(stranger) = tensors.names().into_iter().filter(|name| !known(name)).min() {
         return Err(fail(stranger, "the model has no such tensor".to_owned()));
     }
     let mut parameters = Vec::with_capacity(table.elements());
     for tensor in &table.tensors {
-        let name = tensor.name.as_str();
+        let name = &format!("{prefix}{}", tensor.name);
         let view =
             tensors.tensor(name).map_err(|_| fail(name, "is missing in the file".to_owned()))?;
         if view.dtype() != Dtype::F32 {

@@ -8,6 +8,7 @@ use model::Plan;
 use serde::Serialize;
 
 use super::StorageError;
+use super::database::LEDGER;
 use super::file::write_model;
 use crate::config::Job;
 use crate::data::Names;
@@ -76,7 +77,7 @@ impl RunFolder {
 
     fn create_at(path: PathBuf, job: &Job) -> Result<Self, StorageError> {
         fs::create_dir_all(&path).map_err(|error| StorageError::write(&path, error))?;
-        if [CONFIG, METRICS, FINAL, BEST].iter().any(|name| path.join(name).exists()) {
+        if [CONFIG, METRICS, FINAL, BEST, LEDGER].iter().any(|name| path.join(name).exists()) {
             return Err(StorageError::Taken { path });
         }
         // The folder is where the run happened to be stored, no part of how to repeat it.
@@ -97,7 +98,7 @@ impl RunFolder {
     pub fn reopen(path: &Path, metrics_bytes: u64) -> Result<Self, StorageError> {
         let metrics_path = path.join(METRICS);
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => StorageError::model(
+            io::ErrorKind::NotFound => StorageError::run(
                 &metrics_path,
                 "is missing, and the run cannot go on without it; put it back",
             ),
@@ -110,7 +111,7 @@ impl RunFolder {
                 "has {length} bytes, and had {metrics_bytes} when the checkpoint was stored; put \
                  the file back as it was"
             );
-            return Err(StorageError::model(&metrics_path, problem));
+            return Err(StorageError::run(&metrics_path, problem));
         }
         metrics.set_len(metrics_bytes).map_err(failed)?;
         metrics.seek(SeekFrom::End(0)).map_err(failed)?;

@@ -49,3 +49,14 @@ pub struct WorkerRow {
     /// Whatever the coordinator's shell knows of it.
     pub facts: serde_json::Value,
 }
+
+/// One start of the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incarnation {
+    /// From 1.
+    pub number: u32,
+    /// When, in RFC 3339.
+    pub started: String,
+    /// Where it listened.
+    pub address: String,
+}

@@ -5,14 +5,21 @@
 //! - `find`: what a user means by RUN or MODEL
 //! - `store`: ledger and checkpoints of a run that is going on, or is to go on
 //! - `checkpoint`, `ledger`: what they hold; `lock`: one coordinator at a time
+//! - `files`: the files of checkpoints; `database`, `rows`, `text`: how the ledger lies in SQLite
+//! - `report`: the ledger for those who only look
 
 mod checkpoint;
+mod database;
 mod file;
+mod files;
 mod find;
 mod folder;
 mod ledger;
 mod lock;
+mod report;
+mod rows;
 mod store;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -20,12 +27,13 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use checkpoint::{BestRecord, Checkpoint, Loaded};
+pub use checkpoint::{BestRecord, Checkpoint, Loaded, Record};
 pub use file::{ModelFile, read_parameters, write_model};
 pub use find::{Found, find, find_run};
 pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder};
-pub use ledger::{LedgerRow, RowEnd, WorkerRow};
+pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;
+pub use report::Report;
 pub use store::Store;
 
 /// Why something could not be stored or read back. The messages hold their causes, which therefore
@@ -49,6 +57,38 @@ pub enum StorageError {
         path: PathBuf,
         /// The other process; 0 if that cannot be told.
         process: u32,
+    },
+    /// There is no room for more.
+    #[error(
+        "{}: cannot be written: the disk is full; free some space, then the run can go on from its \
+         last checkpoint",
+        path.display()
+    )]
+    Full {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// Somebody took the run's folder away.
+    #[error("{}: the run folder is gone; was it moved or deleted while the run was going on?", path.display())]
+    Gone {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What is stored of a run is not what was stored.
+    #[error("{}: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+    /// What is stored of a run cannot be used, or not now.
+    #[error("{}: {problem}", path.display())]
+    Run {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong, and what to do about it.
+        problem: String,
     },
     /// The operating system refused to write.
     #[error("{}: cannot be written: {error}; choose a folder that you may write to with --run-dir", path.display())]
@@ -96,7 +136,28 @@ pub enum StorageError {
 
 impl StorageError {
     fn write(path: &Path, error: io::Error) -> Self {
-        Self::Write { path: path.to_owned(), error }
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path: path.to_owned() }
+            }
+            _ => Self::Write { path: path.to_owned(), error },
+        }
+    }
+
+    /// What was stored is not there as it was stored; waiting does not help.
+    fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Model { .. } | Self::Tensor { .. }
+        )
+    }
+
+    fn damaged(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), problem: problem.into() }
+    }
+
+    fn run(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Run { path: path.to_owned(), problem: problem.into() }
     }
 
     fn model(path: &Path, problem: impl Into<String>) -> Self {

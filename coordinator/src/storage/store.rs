@@ -1,20 +1,47 @@
 //! The store of a run: its ledger and its checkpoints, written in an order that survives a crash
 //! between any two steps ([`engine::checkpoint::Step`]).
 
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use protocol::TensorTable;
+use engine::checkpoint::Step;
+use protocol::{Digest, TensorTable};
 
 use super::StorageError;
 use super::checkpoint::{Checkpoint, Loaded};
+use super::database::{Database, LEDGER};
+use super::file::{MOMENTUM, encode};
+use super::files::Files;
+use super::folder::{METRICS, sync_folder};
 use super::lock::RunLock;
+
+/// Only for tests of Herd: so many milliseconds are waited after each step of storing, so that a
+/// test can end the process inside of a checkpoint.
+const TEST_PAUSE: &str = "HERD_TEST_CHECKPOINT_PAUSE_MS";
 
 /// The store of one run, for the one coordinator that trains it.
 #[derive(Debug)]
 pub struct Store {
-    folder: PathBuf,
+    files: Files,
+    database: Database,
+    // Released last: until then nobody else may write.
     _lock: RunLock,
+}
+
+/// A checkpoint on its way to the disk.
+struct Saving<'a> {
+    number: u64,
+    /// The checkpoint before; what is older is not needed any more.
+    previous: u64,
+    checkpoint: &'a Checkpoint,
+    content: Vec<u8>,
+    file: Option<File>,
+    best: Option<Digest>,
 }
 
 impl Store {
@@ -23,7 +50,14 @@ impl Store {
     /// # Errors
     /// When there is one already, another process has the lock, or the folder cannot be written.
     pub fn create(folder: &Path) -> Result<Self, StorageError> {
-        Ok(Self { folder: folder.to_owned(), _lock: RunLock::take(folder)? })
+        let lock = RunLock::take(folder)?;
+        if folder.join(LEDGER).exists() {
+            return Err(StorageError::Taken { path: folder.to_owned() });
+        }
+        let files = Files::create(folder)?;
+        let database = Database::create(folder)?;
+        sync_folder(folder).map_err(|error| files.failed(folder, error))?;
+        Ok(Self { files, database, _lock: lock })
     }
 
     /// Opens the store of a run that is to go on.
@@ -31,7 +65,10 @@ impl Store {
     /// # Errors
     /// When there is none, it is damaged or of a newer Herd, or another process has the lock.
     pub fn open(folder: &Path) -> Result<Self, StorageError> {
-        Ok(Self { folder: folder.to_owned(), _lock: RunLock::take(folder)? })
+        // Before the lock, whose file would be left behind in a folder of something else.
+        drop(Database::open_to_look(folder)?);
+        let lock = RunLock::take(folder)?;
+        Ok(Self { database: Database::open(folder)?, files: Files::create(folder)?, _lock: lock })
     }
 
     /// Commits a new start of the coordinator and says its number: 1, 2, ... To be called before
@@ -44,8 +81,7 @@ impl Store {
         address: SocketAddr,
         token: &blake3::Hash,
     ) -> Result<u32, StorageError> {
-        let _ = (address, token);
-        Ok(1)
+        self.database.begin(address, token)
     }
 
     /// The hashes of all tokens ever given, oldest first.
@@ -53,7 +89,7 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub fn tokens(&self) -> Result<Vec<blake3::Hash>, StorageError> {
-        Ok(Vec::new())
+        self.database.tokens()
     }
 
     /// The address of the last start.
@@ -61,10 +97,12 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub fn address(&self) -> Result<Option<SocketAddr>, StorageError> {
-        Ok(None)
+        let last = self.database.incarnations()?.pop();
+        Ok(last.and_then(|start| start.address.parse().ok()))
     }
 
-    /// Stores a checkpoint and says its number. `momentum` may be empty. When this fails, the
+    /// Stores a checkpoint and says its number. `momentum` may be empty. With a best model in it,
+    /// `best.safetensors` must be that model, and stay so until this returns. When this fails, the
     /// checkpoint before is still what [`Self::load`] finds.
     ///
     /// # Errors
@@ -76,8 +114,83 @@ impl Store {
         values: &[f32],
         momentum: &[f32],
     ) -> Result<u64, StorageError> {
-        let _ = (checkpoint, table, values, momentum, &self.folder);
-        Ok(1)
+        let pause = std::env::var(TEST_PAUSE).ok().and_then(|text| text.parse().ok());
+        self.save_with(checkpoint, table, [values, momentum], |step| {
+            if let Some(pause) = pause {
+                tracing::debug!("checkpoint: {step:?} is done; waiting for {pause} ms");
+                thread::sleep(Duration::from_millis(pause));
+            }
+        })
+    }
+
+    /// [`Self::save`], with something to do after each step.
+    pub(super) fn save_with(
+        &mut self,
+        checkpoint: &Checkpoint,
+        table: &TensorTable,
+        [values, momentum]: [&[f32]; 2],
+        mut after: impl FnMut(Step),
+    ) -> Result<u64, StorageError> {
+        let previous = self.database.checkpoints()?.first().copied().unwrap_or(0);
+        let number = previous + 1;
+        let path = self.files.parameters(number);
+        let metadata = HashMap::from([
+            ("herd.checkpoint".to_owned(), number.to_string()),
+            ("herd.version".to_owned(), checkpoint.version.to_string()),
+            ("herd.merges".to_owned(), checkpoint.engine.merges().to_string()),
+        ]);
+        let mut parts = vec![("", values)];
+        if !momentum.is_empty() {
+            parts.push((MOMENTUM, momentum));
+        }
+        let content = encode(&path, table, &parts, metadata)?;
+        let mut saving = Saving { number, previous, checkpoint, content, file: None, best: None };
+        for step in Step::ALL {
+            if let Err(error) = self.take(step, &mut saving) {
+                // From the commit on nobody can tell whether the ledger names the files.
+                if step != Step::Commit {
+                    self.files.discard(number);
+                }
+                return Err(error);
+            }
+            after(step);
+        }
+        Ok(number)
+    }
+
+    fn take(&mut self, step: Step, saving: &mut Saving<'_>) -> Result<(), StorageError> {
+        let Saving { number, previous, checkpoint, .. } = *saving;
+        let (path, temporary) = (self.files.parameters(number), self.files.temporary(number));
+        match step {
+            Step::Write => {
+                let written = File::create(&temporary).and_then(|mut file| {
+                    file.write_all(&saving.content)?;
+                    Ok(file)
+                });
+                saving.file = Some(written.map_err(|error| self.files.failed(&temporary, error))?);
+            }
+            Step::SyncFile => {
+                if let Some(file) = saving.file.take() {
+                    file.sync_all().map_err(|error| self.files.failed(&temporary, error))?;
+                }
+                // The checkpoint says how long they are.
+                let metrics = self.files.folder().join(METRICS);
+                sync_if_there(&metrics).map_err(|error| self.files.failed(&metrics, error))?;
+            }
+            Step::Rename => {
+                fs::rename(&temporary, &path).map_err(|error| self.files.failed(&path, error))?;
+                if checkpoint.best.is_some() {
+                    saving.best = Some(self.files.keep_best(number)?);
+                }
+            }
+            Step::SyncFolder => self.files.sync()?,
+            Step::Commit => {
+                let digest = Digest::of(&saving.content);
+                self.database.commit(number, previous, checkpoint, digest, saving.best)?;
+            }
+            Step::DeleteOld => self.files.delete(|other| other < previous || other > number),
+        }
+        Ok(())
     }
 
     /// The newest checkpoint that is whole; `None` when the run has none yet. What is newer and
@@ -86,7 +199,104 @@ impl Store {
     /// # Errors
     /// When no checkpoint is whole, or something cannot be read or written.
     pub fn load(&mut self, table: &TensorTable) -> Result<Option<Loaded>, StorageError> {
-        let _ = table;
-        Ok(None)
+        let known = self.database.checkpoints()?;
+        let newest = known.first().copied().unwrap_or(0);
+        let mut warnings = self.strangers(newest)?;
+        let mut found = None;
+        for number in known.iter().copied() {
+            match self.read(number, table) {
+                Ok(loaded) => {
+                    found = Some(loaded);
+                    break;
+                }
+                Err(error) if error.is_damage() => warnings.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(mut loaded) = found else {
+            if !known.is_empty() {
+                let problem = format!(
+                    "no checkpoint of this run can be loaded: {}; put back a copy of the run folder, \
+                     or start a new run",
+                    warnings.join("; ")
+                );
+                return Err(StorageError::damaged(self.files.folder(), problem));
+            }
+            self.files.restore_best(0, None)?;
+            self.files.delete(|_| true);
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            return Ok(None);
+        };
+        let number = loaded.number;
+        if number < newest {
+            self.database.forget_after(number)?;
+            warnings.push(format!(
+                "checkpoint {number} is used instead of checkpoint {newest}; what was merged between \
+                 them is trained again"
+            ));
+        }
+        let best = self.database.record(number)?.best_digest;
+        self.files.restore_best(number, best)?;
+        self.files.delete(|other| other > number || !known.contains(&other));
+        loaded.warnings = warnings;
+        Ok(Some(loaded))
+    }
+
+    /// Files of checkpoints that the ledger does not know yet. A stop in the middle of storing
+    /// leaves those of one.
+    fn strangers(&self, newest: u64) -> Result<Vec<String>, StorageError> {
+        let numbers = self.files.numbers()?;
+        let Some(last) = numbers.last().copied().filter(|last| *last > newest) else {
+            return Ok(Vec::new());
+        };
+        let path = self.files.parameters(last);
+        if last > newest + 1 {
+            let problem = format!(
+                "is a checkpoint that {LEDGER} does not know, and its last one is {newest}: parts of \
+                 the ledger are missing; put back {LEDGER} with {LEDGER}-wal, or start a new run from \
+                 this file with --init"
+            );
+            return Err(StorageError::run(&path, problem));
+        }
+        Ok(vec![format!(
+            "{}: the coordinator ended while it stored this checkpoint; it is not used",
+            path.display()
+        )])
+    }
+
+    fn read(&self, number: u64, table: &TensorTable) -> Result<Loaded, StorageError> {
+        let record = self.database.record(number)?;
+        let (values, momentum) = self.files.read(number, record.digest, table)?;
+        if let Some(digest) = record.best_digest {
+            self.files.check_best(number, digest)?;
+        }
+        Ok(Loaded {
+            number,
+            engine: record.engine,
+            version: record.version,
+            metrics_bytes: record.metrics_bytes,
+            best: record.best,
+            shell: record.shell,
+            complete: record.complete,
+            shards: record.shards,
+            workers: self.database.workers(number)?,
+            values,
+            momentum,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The run folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.files.folder()
+    }
+}
+
+fn sync_if_there(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Ok(file) => file.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
