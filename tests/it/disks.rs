@@ -104,7 +104,7 @@ fn a_full_disk_ends_a_run_and_leaves_its_last_checkpoint() {
     let herd = start(&disk.run(), elsewhere.path());
     wait_for_checkpoint(&disk.run());
     let filler = disk.fill();
-    assert_one_error(herd, &["run", "No space left on device"]);
+    assert_one_error(herd, &["run", "the disk is full"]);
     fs::remove_file(filler).unwrap();
     let run = disk.run();
     let again = ["train", "--resume", run.to_str().unwrap()];

@@ -42,7 +42,7 @@ fn a_killed_workers_samples_are_trained_by_others() {
     let others = ["one", "two"].map(|name| invitation.worker(name).start());
     herd.wait_for("epoch   1/40");
     victim.kill();
-    herd.wait_for("victim left");
+    herd.wait_for("victim is lost");
     for other in others {
         let finished = other.finish();
         finished.assert_worker_ended("the run is complete");
@@ -51,7 +51,7 @@ fn a_killed_workers_samples_are_trained_by_others() {
     assert_eq!(finished.code, Some(0), "{finished}");
     let summary = finished.json();
     assert_exact(&summary, 40);
-    assert!(summary["totals"]["released"].as_u64() > Some(0), "it held a lease: {summary}");
+    assert!(summary["totals"]["re_leased"].as_u64() > Some(0), "it held a lease: {summary}");
     let run = folder.path().join(summary["run"].as_str().unwrap());
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let samples = metrics.lines().map(|line| {

@@ -1,5 +1,6 @@
 //! How a run stands, for the page: one object that the control task writes and the server reads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ const PRESENT_TIME: Duration = Duration::from_secs(15);
 pub struct Board {
     live: Mutex<Live>,
     asked: Mutex<Option<Instant>>,
+    restarts: AtomicBool,
 }
 
 /// What the page is given.
@@ -56,7 +58,8 @@ impl Board {
             records,
             ..Live::default()
         };
-        Self { live: Mutex::new(live), asked: Mutex::new(None) }
+        let restarts = AtomicBool::new(false);
+        Self { live: Mutex::new(live), asked: Mutex::new(None), restarts }
     }
 
     /// How the run stands, as JSON; and the mark that a browser is there.
@@ -66,6 +69,17 @@ impl Board {
     pub fn read(&self) -> serde_json::Result<Vec<u8>> {
         *locked(&self.asked) = Some(Instant::now());
         serde_json::to_vec(&*locked(&self.live))
+    }
+
+    /// The coordinator ends in order to be started again.
+    pub(super) fn restart(&self) {
+        self.restarts.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run goes on with another start of the coordinator.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// Whether a browser has asked lately.

@@ -280,6 +280,9 @@ impl Control {
 
     fn stop(&mut self, ending: Ending) {
         if self.ending.is_none() {
+            if ending == Ending::Restarting {
+                self.board.restart();
+            }
             self.ending = Some(ending);
             self.tell(Event::Stop);
         }
@@ -292,6 +295,7 @@ impl Control {
         self.evaluations_due = 0;
         self.keeping.fail();
         self.held.clear();
+        self.dismiss();
     }
 
     fn carry_out(&mut self, action: Action) {

@@ -18,9 +18,11 @@ use super::ending::Ending;
 use super::tally::printable;
 use super::{DataCommand, Outgoing};
 
-/// Workers that come back after a restart are spread over so many milliseconds each, up to
-/// [`RECONNECT_MS_MAX`] in all.
-const RECONNECT_MS_EACH: u32 = 20;
+/// Milliseconds before the first worker is to be back after a restart, which takes about as long.
+const RECONNECT_MS_FIRST: u64 = 1000;
+
+/// The others are spread behind it by so many milliseconds each, over [`RECONNECT_MS_MAX`] in all.
+const RECONNECT_MS_EACH: u64 = 20;
 
 /// The workers of a run, by the key that the engine knows.
 #[derive(Default)]
@@ -300,9 +302,10 @@ impl Control {
     /// The last message to a worker.
     fn farewell(&self, worker: WorkerKey) -> ToWorker {
         let ending = self.ending.as_ref().unwrap_or(&Ending::Complete);
-        if *ending == Ending::Restarting {
-            let place = u64::from(self.sessions.number(worker)) * u64::from(RECONNECT_MS_EACH);
-            let reconnect_in_ms = (place % u64::from(RECONNECT_MS_MAX)) as u32;
+        if let Ending::Restarting | Ending::Failed = ending {
+            let place = u64::from(self.sessions.number(worker)) * RECONNECT_MS_EACH;
+            let room = u64::from(RECONNECT_MS_MAX) - RECONNECT_MS_FIRST;
+            let reconnect_in_ms = (RECONNECT_MS_FIRST + place % room) as u32;
             return ToWorker::Restarting { reconnect_in_ms };
         }
         ToWorker::Ended { run: self.run, reason: bounded_text(&ending.sentence()) }

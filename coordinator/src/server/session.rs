@@ -103,7 +103,12 @@ async fn joined(
         }
     }
     let joined = ControlEvent::Joined { worker: key, hello: Box::new(hello), outgoing };
-    if shared.control.send(joined).await.is_err() {
+    if shared.control.send(joined).await.is_err() && shared.board.restarts() {
+        let reason = "the coordinator restarts".to_owned();
+        let told = writer.message(&ToWorker::Refused { reason, retry: true }, &[]).await;
+        return told.err().unwrap_or_else(|| Close::normal("the coordinator restarts"));
+    }
+    if shared.control.is_closed() {
         let run = shared.assignment.run;
         let ended = ToWorker::Ended { run, reason: "the run is over".to_owned() };
         let told = writer.message(&ended, &[]).await;

@@ -171,7 +171,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
 
     // The control task held the last senders: merging and then evaluation come to their ends, and
     // with them the last checkpoint.
-    if ending == Ending::Restarting {
+    if let Ending::Restarting | Ending::Failed = ending {
         // Local workers would wait for the coordinator to be back.
         processes.end();
     }
