@@ -5,6 +5,7 @@ pub mod config;
 pub mod data;
 pub mod predict;
 pub mod run;
+pub mod runs;
 pub mod server;
 pub mod storage;
 pub mod train;

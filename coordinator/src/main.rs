@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use coordinator::cli::{self, Cli, Command};
-use coordinator::{predict, train};
+use coordinator::cli::{self, Cli, Command, RunsCommand};
+use coordinator::{predict, runs, train};
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::train(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Evaluate(args) => predict::evaluate(&args),
+        Command::Runs(RunsCommand::Show(args)) => runs::show(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -44,6 +44,14 @@ Examples:
 
 DATA is a CSV file with the label column, or the name of an embedded data set (its test rows).";
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  herd runs show latest                       the run that was last, going on or not
+  herd runs show runs/x --json
+
+The numbers are those of the newest checkpoint. Exit code 1 says that ledger, checkpoint and metrics
+differ, or that a sample of a complete epoch is not counted exactly once.";
+
 /// Trains one neural network on whatever computers turn up.
 #[derive(Debug, Parser)]
 #[command(name = "herd", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -62,6 +70,16 @@ pub enum Command {
     Predict(PredictArgs),
     /// Measure a model on data whose answers are known
     Evaluate(EvaluateArgs),
+    /// Look at runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+}
+
+/// `herd runs`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Show a run's numbers, computed anew from its ledger, and whether they are exact
+    Show(ShowArgs),
 }
 
 /// `herd train`. Values are text here; they are checked together with the other layers.
@@ -244,4 +262,19 @@ pub struct EvaluateArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `herd runs show`.
+#[derive(Debug, Args)]
+#[command(after_help = format!("{SHOW_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct ShowArgs {
+    /// Run folder, or `latest`
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Print all epochs, not only the last 20
+    #[arg(long)]
+    pub all: bool,
 }

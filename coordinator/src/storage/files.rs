@@ -79,6 +79,7 @@ impl Files {
     pub(super) fn keep_best(&self, number: u64) -> Result<Digest, StorageError> {
         let (best, kept) = (self.folder.join(BEST), self.named(number, BEST_THEN));
         let content = load(&best)?;
+        // Left by an attempt that failed.
         remove(&kept).map_err(|error| self.failed(&kept, error))?;
         if fs::hard_link(&best, &kept).is_err() {
             write_whole(&kept, &content)?;
@@ -177,7 +178,10 @@ impl Files {
 
 /// The content of a file, if its digest is that.
 fn whole(path: &Path, digest: Digest) -> Result<Vec<u8>, StorageError> {
-    let content = load(path)?;
+    let content = load(path).map_err(|error| match error {
+        StorageError::Missing { path, .. } => StorageError::damaged(&path, "is missing"),
+        other => other,
+    })?;
     if Digest::of(&content) != digest {
         return Err(StorageError::damaged(path, "is damaged: it is not what was stored"));
     }

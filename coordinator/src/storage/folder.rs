@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use model::Plan;
+use model::{Plan, Spec};
 use serde::Serialize;
 
 use super::StorageError;
@@ -184,6 +184,19 @@ impl RunFolder {
         write_model(&path, plan, names, parameters)?;
         Ok(path)
     }
+}
+
+/// The model that a run trains.
+///
+/// # Errors
+/// When its spec cannot be read.
+pub fn plan_of(folder: &Path) -> Result<Plan, StorageError> {
+    let path = folder.join(SPEC);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| StorageError::Read { path: path.clone(), error })?;
+    let spec =
+        Spec::from_json(&text).map_err(|error| StorageError::model(&path, error.to_string()))?;
+    Plan::new(&spec).map_err(|error| StorageError::model(&path, error.to_string()))
 }
 
 /// Points `latest` at the newest run. A convenience: where links are not to be had, there is none.

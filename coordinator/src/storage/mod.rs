@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub use checkpoint::{BestRecord, Checkpoint, Loaded, Record};
 pub use file::{ModelFile, read_parameters, write_model};
 pub use find::{Found, find, find_run};
-pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder};
+pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder, plan_of};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;
 pub use report::Report;
