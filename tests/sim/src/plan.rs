@@ -311,7 +311,7 @@ fn fleet(dice: &mut Dice, scenario: Scenario, workers: u64, config: &Config) -> 
         WorkerPlan {
             joins: dice.below(if scenario == Scenario::Herd { SECOND } else { 10 * SECOND }),
             rate: usual * (0.5 + dice.real()) * if slow { 0.01 } else { 1.0 },
-            latency: if dice.chance(0.05) { 20 * latency } else { latency },
+            latency: if dice.chance(0.05) { 5 * latency } else { latency },
             kind,
         }
     };

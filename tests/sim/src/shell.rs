@@ -221,7 +221,7 @@ impl World {
     pub(crate) fn delay(&mut self, worker: usize) -> u64 {
         let latency = self.plan.fleet[worker].latency;
         let usual = latency + self.dice.below(latency + 1);
-        if self.dice.chance(0.02) { 10 * usual } else { usual }
+        if self.dice.chance(0.02) { (10 * usual).min(usual + 2 * SECOND) } else { usual }
     }
 
     /// Carries out what the engine wants.

@@ -146,6 +146,9 @@ impl World {
             return Ok(());
         };
         let worker = &mut self.workers[index];
+        if worker.conn != Some(conn) {
+            return Ok(());
+        }
         match message {
             Down::Assign => {
                 worker.assigned = true;

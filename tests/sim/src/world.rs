@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Event, Timestamp};
+use engine::{Event, Frequency, Mode, Timestamp};
 use protocol::{LeaseId, TensorTable};
 
 use crate::dice::Dice;
@@ -199,11 +199,22 @@ impl World {
         Ok(())
     }
 
-    /// What a step of the slowest honest workers takes, who may be all there are.
+    /// What one lease takes an honest worker that is alone with it: the fastest in asynchronous
+    /// mode, the slowest where a round waits for it.
     fn slowness(&self) -> u64 {
-        let rates = self.plan.fleet.iter().map(|worker| worker.rate);
-        let fastest = rates.fold(0.0, f64::max);
-        (f64::from(self.plan.config.batch_size) / fastest * 1e6) as u64
+        let config = &self.plan.config;
+        let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
+        let rates = honest.map(|worker| worker.rate);
+        let rate = match config.mode {
+            Mode::Asynchronous => rates.fold(0.0, f64::max),
+            Mode::Synchronous => rates.fold(f64::MAX, f64::min),
+        };
+        let samples = match config.frequency {
+            Frequency::Batch => u64::from(config.batch_size),
+            Frequency::Steps(steps) => u64::from(steps * config.batch_size),
+            Frequency::Epoch => config.epoch_samples(),
+        };
+        (samples as f64 / rate * 1e6) as u64
     }
 
     fn finish(&mut self) -> Check<Outcome> {
