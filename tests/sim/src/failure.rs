@@ -37,8 +37,10 @@ pub struct Failure {
     pub scenario: Scenario,
     /// The seed.
     pub seed: u64,
-    /// The last events before it.
+    /// All events before it.
     pub events: Vec<String>,
+    /// How many of the last ones are printed.
+    pub shown: usize,
 }
 
 impl fmt::Display for Failure {
@@ -46,7 +48,8 @@ impl fmt::Display for Failure {
         let (scenario, seed) = (self.scenario.name(), self.seed);
         writeln!(f, "scenario {scenario}, seed {seed}: {}: {}", self.checker, self.message)?;
         writeln!(f, "the last events:")?;
-        self.events.iter().try_for_each(|event| writeln!(f, "  {event}"))?;
+        let shown = self.events.len().saturating_sub(self.shown);
+        self.events.iter().skip(shown).try_for_each(|event| writeln!(f, "  {event}"))?;
         write!(f, "SIM_SEED={seed}; again: cargo xtask sim --scenario {scenario} --seed {seed}")
     }
 }

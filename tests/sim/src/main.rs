@@ -17,6 +17,7 @@ struct Arguments {
     first: u64,
     seeds: u64,
     until: Option<Instant>,
+    events: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -88,7 +89,8 @@ fn work(
                 sum.starts += report.starts;
                 sum.merges += report.merges;
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                failure.shown = arguments.events.unwrap_or(failure.shown);
                 println!("{failure}\n");
                 let many = failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_MAX;
                 stopped.fetch_or(many, Ordering::Relaxed);
@@ -99,7 +101,8 @@ fn work(
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut arguments = Arguments { scenario: None, first: 0, seeds: 1000, until: None };
+    let mut arguments =
+        Arguments { scenario: None, first: 0, seeds: 1000, until: None, events: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -108,6 +111,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seed" => (arguments.first, arguments.seeds) = (number()?, 1),
             "--from" => arguments.first = number()?,
             "--seeds" => arguments.seeds = number()?,
+            "--events" => arguments.events = Some(number()? as usize),
             "--minutes" => {
                 let time = Duration::from_secs(60 * number()?);
                 arguments.until = Some(Instant::now() + time);
@@ -120,7 +124,7 @@ fn arguments() -> Result<Arguments, String> {
             }
             _ => {
                 return Err(format!(
-                    "{word} is unknown: use --seed, --from, --seeds, --minutes or --scenario"
+                    "{word} is unknown: use --seed, --from, --seeds, --minutes, --scenario or --events"
                 ));
             }
         }

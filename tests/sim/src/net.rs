@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Lease, LeaseId, Outcome, Version};
+use protocol::{Lease, LeaseId, Outcome};
 
 /// From a worker.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) enum Up {
 pub(crate) enum Down {
     Assign,
     Lease(Lease),
-    Parameters { lease: LeaseId, version: Version, contains: Vec<LeaseId>, values: Vec<f32> },
+    Parameters { lease: LeaseId, contains: Vec<LeaseId>, values: Vec<f32> },
     Grant { lease: LeaseId },
     Ack { lease: LeaseId, outcome: Outcome },
 }

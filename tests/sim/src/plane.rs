@@ -103,7 +103,7 @@ impl World {
         ensure!(right, "I10 snapshots", "{lease} gets other parameters than those of {version}");
         let newest = self.model.digests.len() as u64 == version.number + 1;
         ensure!(newest, "I10 snapshots", "{version} is sent out of turn");
-        self.send_down(worker, Down::Parameters { lease, version, contains, values });
+        self.send_down(worker, Down::Parameters { lease, contains, values });
         Ok(())
     }
 

@@ -161,10 +161,10 @@ pub fn record(scenario: Scenario, seed: u64) -> Vec<String> {
     events
 }
 
-fn failure(plan: &Plan, finding: Finding, mut events: Vec<String>) -> Box<Failure> {
+fn failure(plan: &Plan, finding: Finding, events: Vec<String>) -> Box<Failure> {
     let Finding { checker, message } = finding;
-    events.drain(..events.len().saturating_sub(EVENTS_SHOWN));
-    Box::new(Failure { checker, message, scenario: plan.scenario, seed: plan.seed, events })
+    let (scenario, seed, shown) = (plan.scenario, plan.seed, EVENTS_SHOWN);
+    Box::new(Failure { checker, message, scenario, seed, events, shown })
 }
 
 /// The runs that a seed stands for.

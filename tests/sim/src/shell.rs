@@ -44,6 +44,8 @@ pub(crate) struct Above {
     pub(crate) stalled: u64,
     pub(crate) rows: Vec<Row>,
     pub(crate) storing: Option<Storing>,
+    /// A checkpoint is asked for and not finished.
+    pub(crate) busy: bool,
     /// A checkpoint is wanted from this moment on.
     pub(crate) checkpoint_at: u64,
     pub(crate) finished: bool,
@@ -67,6 +69,7 @@ impl Above {
             stalled: 0,
             rows: Vec::new(),
             storing: None,
+            busy: false,
             checkpoint_at,
         }
     }

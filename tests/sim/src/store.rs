@@ -33,11 +33,12 @@ impl World {
     pub(crate) fn offer_checkpoint(&mut self) -> Check {
         let now = self.now;
         let Some(above) = &mut self.above else { return Ok(()) };
-        if above.checkpoint_at > now {
+        if above.busy || above.checkpoint_at > now {
             return Ok(());
         }
         let Some(state) = above.engine.state() else { return Ok(()) };
         above.checkpoint_at = u64::MAX;
+        above.busy = true;
         let rows = std::mem::take(&mut above.rows);
         self.checkpoints += 1;
         let id = self.checkpoints;
@@ -111,6 +112,7 @@ impl World {
         let more = place + 1 < steps.len();
         if !more {
             above.storing = None;
+            above.busy = false;
             let every = self.plan.checkpoint_every;
             above.checkpoint_at = above.checkpoint_at.min(self.now + every);
         }
@@ -121,6 +123,7 @@ impl World {
             self.next_step();
         } else {
             self.over = last;
+            return self.offer_checkpoint();
         }
         Ok(())
     }

@@ -168,7 +168,7 @@ impl World {
                 worker.requested = false;
                 worker.next = Some(Next { lease, pulled: false, values: None });
             }
-            Down::Parameters { lease, contains, values, .. } => {
+            Down::Parameters { lease, contains, values } => {
                 let waits = |next: &&mut Next| next.lease.id == lease && next.values.is_none();
                 if let Some(next) = worker.next.as_mut().filter(waits) {
                     next.values = Some(values);

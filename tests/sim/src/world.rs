@@ -199,15 +199,15 @@ impl World {
         Ok(())
     }
 
-    /// What one lease takes an honest worker that is alone with it: the fastest in asynchronous
-    /// mode, the slowest where a round waits for it.
+    /// What one lease takes the fastest honest worker; in rounds what three take the slowest: the
+    /// one in training and the one after it may both be waited for.
     fn slowness(&self) -> u64 {
         let config = &self.plan.config;
         let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
         let rates = honest.map(|worker| worker.rate);
         let rate = match config.mode {
             Mode::Asynchronous => rates.fold(0.0, f64::max),
-            Mode::Synchronous => rates.fold(f64::MAX, f64::min),
+            Mode::Synchronous => rates.fold(f64::MAX, f64::min) / 3.0,
         };
         let samples = match config.frequency {
             Frequency::Batch => u64::from(config.batch_size),
