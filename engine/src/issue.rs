@@ -95,14 +95,14 @@ impl Engine {
     /// In rounds: a lease of the running round; or a copy of one, once there is nothing else to do
     /// in it; or early one of the next.
     fn choose_in_round(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
+        if self.config.deterministic {
+            return self.choose_in_order(now, worker);
+        }
         let current = &mut self.rounds.current;
         if current.is_empty() {
             current.epoch = None;
         }
         let number = current.number;
-        if self.config.deterministic {
-            return self.choose_in_order(now, worker);
-        }
         // Not after a lease of the next round: a worker trains in order, and would wait for itself.
         if self.is_ahead(worker) {
             return None;

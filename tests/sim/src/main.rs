@@ -28,8 +28,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // What panics in a run is reported with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
     let (next, failures) = (AtomicU64::new(0), AtomicU64::new(0));
     let (stopped, start) = (AtomicBool::new(false), Instant::now());
     let cores = thread::available_parallelism().map_or(1, usize::from);

@@ -235,6 +235,11 @@ impl Plan {
                 weather.cuts += 10;
             }
             Scenario::CheckpointCrash => weather.coordinator = 0,
+            // Losses matter most at the end of an epoch, which is rare among rounds.
+            Scenario::Deterministic => {
+                weather.leaves = dice.between(0, 40);
+                weather.crashes = dice.between(0, 20);
+            }
             Scenario::Herd => weather.coordinator = weather.coordinator.min(1),
             _ => {}
         }

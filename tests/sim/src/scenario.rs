@@ -1,6 +1,8 @@
 //! Scenarios by name, and the run of one seed.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use engine::sabotage::Bug;
 
@@ -161,6 +163,12 @@ pub fn record(scenario: Scenario, seed: u64) -> Vec<String> {
     events
 }
 
+/// A panic of the engine is a finding with a seed: nothing else is to be said of it.
+static HOOK: Once = Once::new();
+thread_local! {
+    static SIMULATES: Cell<bool> = const { Cell::new(false) };
+}
+
 fn failure(plan: &Plan, finding: Finding, events: Vec<String>) -> Box<Failure> {
     let Finding { checker, message } = finding;
     let (scenario, seed, shown) = (plan.scenario, plan.seed, EVENTS_SHOWN);
@@ -185,8 +193,18 @@ fn plans(scenario: Scenario, seed: u64, bug: Option<Bug>) -> Vec<Plan> {
 }
 
 fn attempt(plan: &Plan, trace: &mut Option<Vec<String>>) -> Check<Outcome> {
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !SIMULATES.get() {
+                usual(panic);
+            }
+        }));
+    });
     let mut world = World::new(plan.clone(), trace.is_some());
+    SIMULATES.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    SIMULATES.set(false);
     *trace = world.trace.take();
     match result {
         Ok(result) => result,
