@@ -6,6 +6,7 @@ use crate::event::{Action, End};
 use crate::leases::{Attempt, State};
 use crate::machine::Engine;
 use crate::merge::MergeOrder;
+use crate::sabotage::Bug;
 use crate::speed;
 use crate::time::{Timestamp, WorkerKey};
 use crate::units::Unit;
@@ -51,6 +52,8 @@ impl Engine {
     ) {
         let Some(attempt) = self.leases.of(worker, lease) else {
             let outcome = self.known_outcome(worker, lease);
+            #[cfg(feature = "sabotage")]
+            self.merge_again(lease, outcome, actions);
             actions.push(Action::Acknowledge { worker, lease, outcome });
             return;
         };
@@ -77,7 +80,7 @@ impl Engine {
         self.answer_waiting(now, worker, actions);
         if self.finished {
             self.refuse(now, lease, Reason::Ended, actions);
-        } else if self.units.get(unit).is_none() {
+        } else if self.units.get(unit).is_none() && !self.has(Bug::LateCounted) {
             self.refuse(now, lease, Reason::Duplicate, actions);
         } else {
             actions.push(Action::Screen { lease });
@@ -101,10 +104,12 @@ impl Engine {
         let deterministic = self.config.deterministic;
         let judged = if self.finished {
             Err(Reason::Ended)
-        } else if self.units.get(unit).is_none() {
+        } else if self.units.get(unit).is_none() && !self.has(Bug::LateCounted) {
             Err(Reason::Duplicate)
         } else if !verdict.length_ok {
             Err(Reason::Length)
+        } else if self.has(Bug::ScreeningOff) {
+            Ok(1.0)
         } else if !verdict.finite {
             Err(Reason::NotFinite)
         } else if deterministic {
@@ -170,6 +175,7 @@ impl Engine {
         let buffer_weight = 1.0 / (1.0 + (in_flight - 1.0) * self.lease_samples / samples as f64);
         let age = 1.0 + staleness as f64;
         let weight = match self.strategy {
+            _ if self.has(Bug::NotDivided) => clip,
             Strategy::Staleness { exponent, plain: true } => clip * age.powf(-exponent),
             Strategy::Staleness { exponent, .. } => clip * in_flight.max(age).powf(-exponent),
             Strategy::Nesterov { .. } => {
@@ -305,7 +311,9 @@ impl Engine {
         self.counts(attempt.epoch).released += 1;
         let Attempt { worker, unit, epoch, .. } = attempt;
         let in_epoch = self.units.epoch(epoch).is_some();
-        actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end: End::Released });
+        for _ in 0..=u8::from(self.has(Bug::EndTwice)) {
+            actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end: End::Released });
+        }
         if let Some(unit) = self.units.get_mut(attempt.unit) {
             unit.leases.retain(|other| *other != lease);
             self.settle(attempt.unit);

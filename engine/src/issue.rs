@@ -8,6 +8,7 @@ use rand_core::Rng;
 use crate::event::Action;
 use crate::leases::Attempt;
 use crate::machine::Engine;
+use crate::sabotage::Bug;
 use crate::time::{Timestamp, WorkerKey};
 use crate::units::Unit;
 use crate::words::{Frequency, Mode};
@@ -94,14 +95,14 @@ impl Engine {
     /// In rounds: a lease of the running round; or a copy of one, once there is nothing else to do
     /// in it; or early one of the next.
     fn choose_in_round(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
+        if self.config.deterministic {
+            return self.choose_in_order(now, worker);
+        }
         let current = &mut self.rounds.current;
         if current.is_empty() {
             current.epoch = None;
         }
         let number = current.number;
-        if self.config.deterministic {
-            return self.choose_in_order(now, worker);
-        }
         // Not after a lease of the next round: a worker trains in order, and would wait for itself.
         if self.is_ahead(worker) {
             return None;
@@ -200,7 +201,7 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         self.last_lease += 1;
-        let id = LeaseId { incarnation: self.config.incarnation, number: self.last_lease };
+        let id = LeaseId { incarnation: self.lease_start(), number: self.last_lease };
         let Some(unit) = self.units.get_mut(choice.unit) else { return };
         let again = !unit.leases.is_empty() || !unit.refused.is_empty() || unit.leased;
         unit.leased = true;
@@ -241,6 +242,11 @@ impl Engine {
         }
         actions.push(Action::Lease { worker, lease });
         self.start_clock(now, worker);
+    }
+
+    /// Names of leases say which start of the coordinator gave them.
+    fn lease_start(&self) -> u32 {
+        if self.has(Bug::ReuseLease) { 1 } else { self.config.incarnation }
     }
 
     /// The same rows get the same noise in an epoch, whoever trains them.

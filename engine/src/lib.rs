@@ -15,6 +15,7 @@
 //! - `pulls`: parameters; `arrivals`: progress and deltas
 //! - `rounds`: synchronous mode; `ordered`: the same without a trace of who was faster
 //! - `state`: what a checkpoint holds; [`checkpoint`]: the steps of storing it
+//! - [`sabotage`]: bugs on purpose, for the simulation to find
 //! - `machine`: the events, and the end of epochs and of the run
 
 mod arrivals;
@@ -30,6 +31,7 @@ pub mod merge;
 mod ordered;
 mod pulls;
 mod rounds;
+pub mod sabotage;
 pub mod schedule;
 mod screening;
 mod sizes;

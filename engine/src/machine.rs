@@ -10,6 +10,7 @@ use crate::event::{Action, Event};
 use crate::issue::Queue;
 use crate::leases::{Leases, State};
 use crate::rounds::Rounds;
+use crate::sabotage::Bug;
 use crate::screening::Screening;
 use crate::status::EpochSummary;
 use crate::time::{Timestamp, WorkerKey};
@@ -48,6 +49,8 @@ pub struct Engine {
     pub(crate) stirred: bool,
     /// When a waiting worker may get a copy of a late unit.
     pub(crate) look_again: Option<Timestamp>,
+    #[cfg(feature = "sabotage")]
+    pub(crate) sabotaged: Option<Bug>,
 }
 
 impl Engine {
@@ -77,12 +80,16 @@ impl Engine {
             finished: false,
             stirred: false,
             look_again: None,
+            #[cfg(feature = "sabotage")]
+            sabotaged: None,
         })
     }
 
     /// Takes in what happened and says what to do, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        #[cfg(feature = "sabotage")]
+        let event = self.unfenced(event);
         match event {
             Event::WorkerJoined { worker } => self.joined(now, worker),
             Event::WorkerLeft { worker } => self.left(worker, &mut actions),
@@ -215,7 +222,7 @@ impl Engine {
 
     /// Sorts a unit after one of its leases has ended: awaited, open, or cut anew.
     pub(crate) fn settle(&mut self, number: u64) {
-        if self.is_awaited(number) {
+        if self.is_awaited(number) || self.has(Bug::LoseLease) {
             return;
         }
         let Some(unit) = self.units.get(number) else { return };
@@ -248,7 +255,8 @@ impl Engine {
         if self.config.mode == Mode::Synchronous && !self.rounds.current.arrived.is_empty() {
             return;
         }
-        let samples = self.config.epoch_samples();
+        let early = u64::from(self.has(Bug::EpochEarly));
+        let samples = self.config.epoch_samples() - early;
         let version = self.version_now();
         while let Some(epoch) = self.units.epochs.pop_front_if(|epoch| epoch.settled() >= samples) {
             self.totals.add(&epoch.summary);

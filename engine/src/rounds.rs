@@ -14,6 +14,7 @@ use crate::event::Action;
 use crate::leases::State;
 use crate::machine::Engine;
 use crate::merge::{MergeOrder, RoundRule};
+use crate::sabotage::Bug;
 use crate::time::{Timestamp, WorkerKey};
 use crate::words::{Frequency, Mode, Strategy};
 
@@ -198,7 +199,8 @@ impl Engine {
         } else {
             (self.planned(), present)
         };
-        let divisor = if self.strategy == Strategy::Sum { 1.0 } else { planned as f64 };
+        let sum = self.strategy == Strategy::Sum || self.has(Bug::NotDivided);
+        let divisor = if sum { 1.0 } else { planned as f64 };
         self.version += 1;
         let round = &mut self.rounds.current;
         let arrived = std::mem::take(&mut round.arrived);

@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// An engine that goes on from a checkpoint. The incarnation of `config` must be higher than
-    /// those before.
+    /// those before. A run that was over stays so: its status says it, and no action will.
     ///
     /// # Errors
     /// When the checkpoint is not of such a run.
@@ -134,6 +134,7 @@ impl Engine {
         engine.lease_samples = state.lease_samples;
         engine.totals = state.totals;
         engine.screening = state.screening.sorted();
+        engine.finished = begun == epochs && engine.units.epochs.is_empty();
         Ok(engine)
     }
 }

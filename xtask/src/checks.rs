@@ -28,6 +28,8 @@ pub(crate) enum Check {
     Build,
     /// Unit, integration and documentation tests
     Test,
+    /// Seeded runs of the engine, and bugs on purpose that they must find
+    Sim,
     /// The worker of browsers has no clippy warnings, and the page is built
     Wasm,
     /// Its scripts have the types that they claim
@@ -97,6 +99,9 @@ impl Check {
                 .arg("--document-private-items")
                 .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
             Self::Test => cargo.args(["test", "--release", "--locked", "--workspace"]),
+            Self::Sim => cargo
+                .args(["test", "--release", "--locked", "--package", "simulation"])
+                .args(["--features", "sabotage"]),
         };
         workspace::run(&mut cargo)
     }

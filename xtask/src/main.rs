@@ -2,6 +2,7 @@
 //!
 //! - `demo`: builds Herd and trains the digits with two local workers
 //! - `test`: every check, cheapest first
+//! - `sim`: the engine in a simulated world, for as many seeds as you like
 //! - `wasm`: the page for browsers; `browser`: the tests in a real one
 //! - `bench`: measurements with goals; `setup`: what a fresh machine needs
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
@@ -17,6 +18,7 @@ mod checks;
 mod demo;
 mod page;
 mod setup;
+mod sim;
 mod workspace;
 
 use workspace::Workspace;
@@ -42,6 +44,8 @@ enum Task {
         #[arg(long, value_enum)]
         skip: Vec<checks::Check>,
     },
+    /// Run the engine in a simulated world of faults, on all cores, and say which seeds fail
+    Sim(sim::Options),
     /// Build the page that volunteers open; the next build of `herd` embeds it
     Wasm,
     /// Run the browser tests, or those of the files named
@@ -74,6 +78,7 @@ fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Task::Demo { arguments } => demo::run(&workspace, &arguments),
         Task::Test { skip } => checks::run(&workspace, &skip),
+        Task::Sim(options) => sim::run(&workspace, &options),
         Task::Wasm => page::build(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Browser { files } => browser::run(&workspace, &files).map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
