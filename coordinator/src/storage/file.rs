@@ -49,6 +49,19 @@ pub fn write_model(
     names: &Names,
     parameters: &[f32],
 ) -> Result<(), StorageError> {
+    write_whole(path, &encode_model(path, plan, names, parameters)?)
+}
+
+/// The content of a model's file; `path` names it in messages.
+///
+/// # Errors
+/// When the values are not those of the plan's tensors.
+pub fn encode_model(
+    path: &Path,
+    plan: &Plan,
+    names: &Names,
+    parameters: &[f32],
+) -> Result<Vec<u8>, StorageError> {
     let table = plan.tensors();
     if parameters.len() != table.elements() {
         let problem =
@@ -71,8 +84,7 @@ pub fn write_model(
         (FEATURES.to_owned(), list(&names.features)),
         (LABEL.to_owned(), names.label.clone()),
     ]);
-    let content = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
-    write_whole(path, &content)
+    safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
 }
 
 impl ModelFile {
@@ -85,7 +97,10 @@ impl ModelFile {
     }
 
     /// Reads a model from the content of the file `path`.
-    pub(super) fn decode(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
+    ///
+    /// # Errors
+    /// When the file is damaged, or lacks what Herd writes beside the tensors.
+    pub fn decode(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
         let (_, header) =
             SafeTensors::read_metadata(content).map_err(|error| damaged(path, &error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -109,7 +124,7 @@ impl ModelFile {
             classes: list(CLASSES)?,
             label: text(LABEL)?.clone(),
         };
-        let parameters = parameters(path, content, plan.tensors())?;
+        let parameters = decode_parameters(path, content, plan.tensors())?;
         Ok(Self { plan, names, parameters })
     }
 }
@@ -119,7 +134,7 @@ impl ModelFile {
 /// # Errors
 /// When the file is missing or damaged, or has other tensors.
 pub fn read_parameters(path: &Path, table: &TensorTable) -> Result<Vec<f32>, StorageError> {
-    parameters(path, &load(path)?, table)
+    decode_parameters(path, &load(path)?, table)
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, StorageError> {
@@ -146,7 +161,15 @@ fn damaged(path: &Path, error: &safetensors::SafeTensorError) -> StorageError {
     StorageError::model(path, format!("is damaged or no safetensors file: {error}"))
 }
 
-fn parameters(path: &Path, content: &[u8], table: &TensorTable) -> Result<Vec<f32>, StorageError> {
+/// [`read_parameters`] for the content of the file `path`.
+///
+/// # Errors
+/// When the file is damaged or has other tensors.
+pub fn decode_parameters(
+    path: &Path,
+    content: &[u8],
+    table: &TensorTable,
+) -> Result<Vec<f32>, StorageError> {
     let tensors = SafeTensors::deserialize(content).map_err(|error| damaged(path, &error))?;
     let fail = |tensor: &str, problem: String| StorageError::Tensor {
         path: path.to_owned(),
@@ -157,7 +180,8 @@ fn parameters(path: &Path, content: &[u8], table: &TensorTable) -> Result<Vec<f3
     if let Some(stranger) = tensors.names().into_iter().filter(|name| !known(name)).min() {
         return Err(fail(stranger, "the model has no such tensor".to_owned()));
     }
-    let mut parameters = Vec::with_capacity(table.elements());
+    // No more than the file can hold, whatever the spec in it claims.
+    let mut parameters = Vec::with_capacity(table.elements().min(content.len() / 4));
     for tensor in &table.tensors {
         let name = tensor.name.as_str();
         let view =

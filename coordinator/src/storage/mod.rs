@@ -14,7 +14,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use file::{ModelFile, read_parameters, write_model};
+pub use file::{ModelFile, decode_parameters, encode_model, read_parameters, write_model};
 pub use find::{Found, find};
 pub use folder::{BEST, CONFIG, FINAL, RunFolder};
 
