@@ -10,7 +10,7 @@ use std::process::Command;
 use super::{assert_none, files, output};
 
 /// Each crate of the workspace, and the others that it may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("protocol", &[]),
     ("model", &["protocol"]),
     ("engine", &["protocol"]),
@@ -19,6 +19,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("worker-wasm", &["model", "protocol", "worker-core"]),
     ("coordinator", &["engine", "model", "protocol"]),
     ("tests", &["coordinator", "engine", "model", "protocol", "worker-core", "worker-native"]),
+    ("fuzz", &["coordinator", "engine", "model", "protocol", "worker-core"]),
     ("xtask", &[]),
 ];
 
