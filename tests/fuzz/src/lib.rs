@@ -4,7 +4,8 @@
 //!   not justify, read its own output otherwise) ends in a panic
 //! - `wire`: messages, chunks, tensors, shards; `files`: data, models, jobs; `session`: a worker;
 //!   `engine_events`: the coordinator's decisions
-//! - `corpus/TARGET/`: inputs that every test run tries; `tests/it` changes them in cheap ways
+//! - `corpus/TARGET/`: inputs that every test run tries; `tests/it` changes them in cheap ways.
+//!   `seed-*` come from Herd's encoders, `found-*` from the fuzzer, others from what once went wrong
 //! - `src/bin/fuzz_target.rs`: the program of `cargo xtask fuzz`, which libFuzzer drives
 //!
 //! A new target is a variant of [`Target`], an arm of [`run`] and a folder of inputs.

@@ -303,7 +303,7 @@ fn fit(shard: u32, start: u32, count: u32) -> Segment {
 /// One of a few runs, which differ in what a worker must notice.
 fn assignment(choice: u8) -> Assignment {
     let tensor = |name: &str, side, role| TensorInfo { name: name.into(), shape: vec![side], role };
-    let side = if choice % 2 == 0 { 5000 } else { 9 };
+    let side = if choice.is_multiple_of(2) { 5000 } else { 9 };
     let mut tensors = vec![tensor("w", side, Role::Parameter)];
     if choice % 4 < 2 {
         tensors.push(tensor("v", 3, Role::BufferNonNegative));

@@ -3,6 +3,7 @@
 //! - `smoke`: the corpus, every truncation, some thousand seeded mutations
 //! - `seeds`: the files `seed-*` of the corpus, made by Herd's own encoders
 //! - `examples`: hand-written texts and event sequences for them
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 mod examples;
 mod seeds;
