@@ -1,6 +1,6 @@
 //! A checked spec: the order of its nodes, all shapes, the table of tensors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use protocol::{Role, TensorTable};
@@ -253,19 +253,20 @@ fn names(nodes: &[Node]) -> Result<Vec<String>, SpecError> {
             return Err(SpecError::node(name, "another node has this name: change one of the two"));
         }
     }
-    let mut names: Vec<String> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let name = node.name.clone().unwrap_or_else(|| {
-            let base = node.layer.type_name();
-            let numbered = (1..).map(|number| format!("{base}_{number}"));
-            let mut candidates = std::iter::once(base.to_owned()).chain(numbered);
-            candidates
-                .find(|name| !taken.contains(name.as_str()) && !names.contains(name))
-                .expect("invariant: numbers do not end")
-        });
-        names.push(name);
-    }
-    Ok(names)
+    // For each type the number to try next; 0 is the bare name.
+    let mut next: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut default = |node: &Node| {
+        let base = node.layer.type_name();
+        let number = next.entry(base).or_default();
+        loop {
+            let name = if *number == 0 { base.to_owned() } else { format!("{base}_{number}") };
+            *number += 1;
+            if !taken.contains(name.as_str()) {
+                return name;
+            }
+        }
+    };
+    Ok(nodes.iter().map(|node| node.name.clone().unwrap_or_else(|| default(node))).collect())
 }
 
 /// The nodes from the input to the output. Each node has one input, so they are a chain.

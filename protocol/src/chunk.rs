@@ -1,6 +1,6 @@
 //! Payloads over 1 MiB: cut into pieces by the sender, put together by the receiver.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::limits::CHUNK_BYTES_MAX;
 
@@ -50,7 +50,7 @@ pub fn pieces(payload: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 pub struct Assembly {
     transfer: u32,
     total: u64,
-    received: BytesMut,
+    received: Vec<u8>,
 }
 
 /// What a piece leads to.
@@ -63,7 +63,8 @@ pub enum Progress {
 }
 
 impl Assembly {
-    /// Starts with the announcing message's piece. A payload that fits one piece is not copied.
+    /// Starts with the announcing message's piece. A payload that fits one piece is not copied, and
+    /// memory is taken as pieces come, whatever `total` promises.
     ///
     /// # Errors
     /// When `total` is over `limit` bytes or the piece is longer than `total`.
@@ -79,7 +80,7 @@ impl Assembly {
         if piece.len() as u64 == total {
             return Ok(Progress::Complete(piece));
         }
-        let empty = Self { transfer, total, received: BytesMut::with_capacity(total as usize) };
+        let empty = Self { transfer, total, received: Vec::new() };
         empty.push(transfer, 0, &piece)
     }
 
@@ -104,11 +105,47 @@ impl Assembly {
         if end > self.total {
             return Err(ChunkError::Over { total: self.total, over: end - self.total });
         }
+        self.reserve(piece.len());
         self.received.extend_from_slice(piece);
         if end == self.total {
-            Ok(Progress::Complete(self.received.freeze()))
+            Ok(Progress::Complete(self.received.into()))
         } else {
             Ok(Progress::Partial(self))
         }
+    }
+
+    /// Makes room for `more` bytes: twice what is there, so that few copies are made, and never
+    /// more than the whole.
+    fn reserve(&mut self, more: usize) {
+        let (length, needed) = (self.received.len(), self.received.len() + more);
+        if needed > self.received.capacity() {
+            let total = usize::try_from(self.total).unwrap_or(usize::MAX);
+            let room = needed.max((2 * length).min(total));
+            self.received.reserve_exact(room - length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_what_has_come_and_not_what_is_promised() {
+        let piece = vec![7; 1000];
+        let total = 1 << 40;
+        let mut progress = Assembly::start(1, total, total, piece.clone().into()).unwrap();
+        for number in 1..100 {
+            let Progress::Partial(assembly) = progress else { panic!("complete after {number}") };
+            let capacity = assembly.received.capacity();
+            assert!(capacity <= 2 * 1000 * number, "{capacity} bytes for {number} pieces");
+            progress = assembly.push(1, 1000 * number as u64, &piece).unwrap();
+        }
+        let start = |total| Assembly::start(1, total, total, piece.clone().into()).unwrap();
+        let Progress::Partial(assembly) = start(1500) else { panic!("500 bytes are to come") };
+        let Progress::Partial(assembly) = assembly.push(1, 1000, &[7; 499]).unwrap() else {
+            panic!("a byte is to come")
+        };
+        assert_eq!(assembly.received.capacity(), 1500, "never more than the whole");
     }
 }

@@ -4,9 +4,11 @@
 //! - `test`: every check, cheapest first
 //! - `sim`: the engine in a simulated world, for as many seeds as you like
 //! - `wasm`: the page for browsers; `browser`: the tests in a real one
+//! - `fuzz`: arbitrary bytes for every decoder, guided by coverage
 //! - `bench`: measurements with goals; `setup`: what a fresh machine needs
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -16,6 +18,7 @@ mod bench;
 mod browser;
 mod checks;
 mod demo;
+mod fuzz;
 mod page;
 mod setup;
 mod sim;
@@ -53,6 +56,17 @@ enum Task {
         /// Files of tests/browser, such as join.test.mjs
         files: Vec<String>,
     },
+    /// Look for inputs that break a decoder, guided by coverage
+    Fuzz {
+        /// How long each target is fuzzed
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Give the one target named this file instead, such as an earlier finding
+        #[arg(long)]
+        input: Option<PathBuf>,
+        /// Folders of tests/fuzz/corpus; all if none is named
+        targets: Vec<String>,
+    },
     /// Install what the other commands need (as root on Debian), or say what is missing
     Setup,
     /// Measure, and fail when a goal is missed
@@ -74,6 +88,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
+    if fuzz::is_wrapper() {
+        return fuzz::wrap();
+    }
     let workspace = Workspace::find()?;
     match Arguments::parse().command {
         Task::Demo { arguments } => demo::run(&workspace, &arguments),
@@ -81,6 +98,9 @@ fn run() -> Result<ExitCode> {
         Task::Sim(options) => sim::run(&workspace, &options),
         Task::Wasm => page::build(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Browser { files } => browser::run(&workspace, &files).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz { seconds, input, targets } => {
+            fuzz::run(&workspace, &targets, seconds, input.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench { name } => bench::run(&workspace, name),
     }

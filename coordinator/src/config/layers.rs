@@ -44,11 +44,23 @@ pub fn resolve(
     environment: &[(String, String)],
     flags: &[Setting],
 ) -> Result<Job, ConfigError> {
+    let text = file.map(reference::read_text).transpose()?;
+    resolve_text(file.zip(text.as_deref()), environment, flags)
+}
+
+/// [`resolve`] for a job file that has been read: its path and its text.
+///
+/// # Errors
+/// When a model's file is missing, a key unknown or a value not allowed.
+pub fn resolve_text(
+    file: Option<(&Path, &str)>,
+    environment: &[(String, String)],
+    flags: &[Setting],
+) -> Result<Job, ConfigError> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let mut layers = Vec::new();
-    if let Some(path) = file {
-        let text = reference::read_text(path)?;
-        let mut layer = Tree::parse(&text, |line| Origin::File(path.to_owned(), line))?;
+    if let Some((path, text)) = file {
+        let mut layer = Tree::parse(text, |line| Origin::File(path.to_owned(), line))?;
         let path = std::path::absolute(path).map_err(|error| ConfigError::io(path, &error))?;
         layer.prepare(path.parent().unwrap_or(&here))?;
         layers.push(layer);
@@ -57,7 +69,8 @@ pub fn resolve(
     layers.push(flag_layer(flags, &here)?);
 
     let mut tree = Tree::defaults();
-    let mut name = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let stem = file.and_then(|(path, _)| path.file_stem());
+    let mut name = stem.map(|stem| stem.to_string_lossy().into_owned());
     if let Some(chosen) = choose_preset(&layers, &tree)? {
         tree.merge(read_preset(&chosen, &here)?);
         name = name.or(Some(chosen));

@@ -17,6 +17,6 @@ mod tests;
 
 pub use error::{ConfigError, Origin};
 pub use job::{DataSection, Device, FleetSection, Job, TrainingSection};
-pub use layers::{Setting, environment, resolve};
+pub use layers::{Setting, environment, resolve, resolve_text};
 
 pub(crate) use error::did_you_mean;

@@ -146,7 +146,10 @@ fn check_images(origin: &str, images: &Array) -> Result<(), DataError> {
 }
 
 /// Puts samples and classes together, each with the file that it came from.
-pub(crate) fn combine(
+///
+/// # Errors
+/// When the two do not belong together, or a class is none of `names`.
+pub fn combine(
     (origin, images): (&str, Array),
     (label_origin, labels): (&str, Array),
     names: Option<&Names>,

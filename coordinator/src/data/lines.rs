@@ -1,5 +1,6 @@
 //! Which line of a text a byte stands in. The CSV reader's own count is off after blank lines and
-//! Windows line ends, and a message must name the line that an editor shows.
+//! Windows line ends, and a message must name the line that an editor shows. Lines end where the
+//! CSV reader ends records: after `\n`, `\r` or both.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -12,13 +13,15 @@ pub(super) struct LineStarts<R> {
     /// Of the next byte, from 1.
     line: u64,
     at_start: bool,
+    /// The last byte was `\r`: a `\n` after it ends the same line.
+    returned: bool,
     /// Offset and number of each line that is not blank and may still be asked for.
     starts: VecDeque<(u64, u64)>,
 }
 
 impl<R: Read> LineStarts<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, offset: 0, line: 1, at_start: true, starts: VecDeque::new() }
+        Self { inner, offset: 0, line: 1, at_start: true, returned: false, starts: VecDeque::new() }
     }
 
     /// The first line that is not blank and begins at `offset` or later. Earlier ones are
@@ -35,13 +38,14 @@ impl<R: Read> Read for LineStarts<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         for &byte in &buffer[..count] {
-            if byte == b'\n' {
-                self.line += 1;
+            if byte == b'\r' || byte == b'\n' {
+                self.line += u64::from(byte == b'\r' || !self.returned);
                 self.at_start = true;
-            } else if self.at_start && byte != b'\r' {
+            } else if self.at_start {
                 self.starts.push_back((self.offset, self.line));
                 self.at_start = false;
             }
+            self.returned = byte == b'\r';
             self.offset += 1;
         }
         Ok(count)

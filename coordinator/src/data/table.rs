@@ -1,6 +1,6 @@
 //! CSV files: a header, one sample a line, features as numbers, the target in a named column.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -23,9 +23,21 @@ pub fn read(
     kind: LabelKind,
     names: Option<&Names>,
 ) -> Result<Dataset, DataError> {
-    let origin = path.display().to_string();
-    let file = open(path)?;
-    let mut lines = Lines::new(file, &origin)?;
+    parse(&path.display().to_string(), open(path)?, label, kind, names)
+}
+
+/// [`read`] for the content of a file; `origin` names it in messages.
+///
+/// # Errors
+/// When a line, column or cell is not what it should be.
+pub fn parse(
+    origin: &str,
+    reader: impl Read,
+    label: &str,
+    kind: LabelKind,
+    names: Option<&Names>,
+) -> Result<Dataset, DataError> {
+    let mut lines = Lines::new(reader, origin)?;
     let label_index = lines.label_index(label)?;
     let columns = match names {
         Some(names) => lines.indices(&names.features)?,
@@ -48,7 +60,7 @@ pub fn read(
     }
     let known = names.map(|names| names.classes.as_slice());
     let (targets, classes) = match kind {
-        LabelKind::Class => classes(&cells, known, &origin, label)?,
+        LabelKind::Class => classes(&cells, known, origin, label)?,
         LabelKind::Number => (Targets::Values { width: 1, values }, Vec::new()),
     };
     let features: Vec<String> = columns.iter().map(|&index| lines.header[index].clone()).collect();
@@ -57,7 +69,7 @@ pub fn read(
         shape: vec![features.len() as u32],
         targets,
         names: Names { features, classes, label: label.to_owned() },
-        origin,
+        origin: origin.to_owned(),
     })
 }
 
@@ -146,6 +158,8 @@ impl<R: Read> Features<R> {
 struct Lines<R> {
     reader: csv::Reader<LineStarts<R>>,
     header: Vec<String>,
+    /// Where in the header each column stands: there may be tens of thousands.
+    places: HashMap<String, usize>,
     record: StringRecord,
     /// Of the record, as an editor counts.
     line: u64,
@@ -170,16 +184,17 @@ impl<R: Read> Lines<R> {
                 "is empty; its first line must name the columns",
             ));
         }
+        let mut places = HashMap::with_capacity(header.len());
         for (index, name) in header.iter().enumerate() {
             if name.is_empty() {
                 return Err(fail(format!("column {} of the header has no name", index + 1)));
             }
-            if header[..index].contains(name) {
+            if places.insert(name.clone(), index).is_some() {
                 return Err(fail(format!("column `{name}` stands twice in the header")));
             }
         }
         let record = StringRecord::new();
-        Ok(Self { reader, header, record, line: 1, origin: origin.to_owned() })
+        Ok(Self { reader, header, places, record, line: 1, origin: origin.to_owned() })
     }
 
     fn label_index(&self, label: &str) -> Result<usize, DataError> {
@@ -198,7 +213,7 @@ impl<R: Read> Lines<R> {
     }
 
     fn index(&self, name: &str) -> Result<usize, DataError> {
-        self.header.iter().position(|column| column == name).ok_or_else(|| {
+        self.places.get(name).copied().ok_or_else(|| {
             let problem = format!(
                 "there is no column `{name}`{}; the header has: {}",
                 crate::config::did_you_mean(name, self.header.iter().map(String::as_str)),

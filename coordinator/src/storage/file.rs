@@ -52,6 +52,19 @@ pub fn write_model(
     names: &Names,
     parameters: &[f32],
 ) -> Result<(), StorageError> {
+    write_whole(path, &encode_model(path, plan, names, parameters)?)
+}
+
+/// The content of a model's file; `path` names it in messages.
+///
+/// # Errors
+/// When the values are not those of the plan's tensors.
+pub fn encode_model(
+    path: &Path,
+    plan: &Plan,
+    names: &Names,
+    parameters: &[f32],
+) -> Result<Vec<u8>, StorageError> {
     let list = |names: &[String]| serde_json::json!(names).to_string();
     let metadata = HashMap::from([
         (SPEC.to_owned(), plan.spec().to_json()),
@@ -59,7 +72,7 @@ pub fn write_model(
         (FEATURES.to_owned(), list(&names.features)),
         (LABEL.to_owned(), names.label.clone()),
     ]);
-    write_whole(path, &encode(path, plan.tensors(), &[("", parameters)], metadata)?)
+    encode(path, plan.tensors(), &[("", parameters)], metadata)
 }
 
 /// The content of a file that holds all tensors of `table` once for each part, named with the
@@ -87,7 +100,21 @@ pub(super) fn encode(
             views.push((format!("{prefix}{}", tensor.name), view));
         }
     }
-    safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))
+    let content = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
+    ordered(&content).ok_or_else(|| broken(&"its header cannot be put in order"))
+}
+
+/// The same file with its header's keys in alphabetical order: equal models are equal files.
+fn ordered(content: &[u8]) -> Option<Vec<u8>> {
+    let (length, rest) = content.split_first_chunk::<8>()?;
+    let (header, tensors) = rest.split_at_checked(u64::from_le_bytes(*length) as usize)?;
+    // Without the feature `preserve_order` serde_json's objects are sorted.
+    let header: serde_json::Value = serde_json::from_slice(header).ok()?;
+    let mut header = header.to_string().into_bytes();
+    // Tensors stand at multiples of 8 bytes, as the crate itself writes them.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    Some([&length[..], &header, tensors].concat())
 }
 
 impl ModelFile {
@@ -100,7 +127,10 @@ impl ModelFile {
     }
 
     /// Reads a model from the content of the file `path`.
-    pub(super) fn decode(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
+    ///
+    /// # Errors
+    /// When the file is damaged, or lacks what Herd writes beside the tensors.
+    pub fn decode(path: &Path, content: &[u8]) -> Result<Self, StorageError> {
         let (_, header) =
             SafeTensors::read_metadata(content).map_err(|error| damaged(path, &error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -175,6 +205,18 @@ fn damaged(path: &Path, error: &safetensors::SafeTensorError) -> StorageError {
     StorageError::model(path, format!("is damaged or no safetensors file: {error}"))
 }
 
+/// [`read_parameters`] for the content of the file `path`.
+///
+/// # Errors
+/// When the file is damaged or has other tensors.
+pub fn decode_parameters(
+    path: &Path,
+    content: &[u8],
+    table: &TensorTable,
+) -> Result<Vec<f32>, StorageError> {
+    parameters(path, content, table, "")
+}
+
 /// The tensors of `table` whose names begin with `prefix`.
 fn parameters(
     path: &Path,
@@ -195,7 +237,8 @@ fn parameters(
     if let Some(stranger) = tensors.names().into_iter().filter(|name| !known(name)).min() {
         return Err(fail(stranger, "the model has no such tensor".to_owned()));
     }
-    let mut parameters = Vec::with_capacity(table.elements());
+    // No more than the file can hold, whatever the spec in it claims.
+    let mut parameters = Vec::with_capacity(table.elements().min(content.len() / 4));
     for tensor in &table.tensors {
         let name = &format!("{prefix}{}", tensor.name);
         let view =

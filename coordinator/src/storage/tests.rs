@@ -77,6 +77,21 @@ fn damaged_model_files_are_errors_and_never_panics() {
 }
 
 #[test]
+fn a_spec_that_claims_a_huge_model_takes_no_memory() {
+    let path = Path::new("m");
+    let plan = plan(2);
+    let content = encode_model(path, &plan, &names(), &plan.initial(1)).unwrap();
+    // As many values as a model may have, in a file of some hundred bytes.
+    let (name, units) = ("\\\"units\\\":2", "\\\"units\\\":30000000");
+    let (header, values) = content[8..].split_at(content.len() - 8 - 4 * plan.tensors().elements());
+    let header = str::from_utf8(header).unwrap().trim_end().replacen(name, units, 1);
+    let length = (header.len() as u64).to_le_bytes();
+    let content = [&length, header.as_bytes(), values].concat();
+    let message = ModelFile::decode(path, &content).unwrap_err().to_string();
+    assert!(message.contains("the model needs [2, 30000000]"), "{message}");
+}
+
+#[test]
 fn a_model_of_another_shape_is_named_with_its_tensor() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.safetensors");

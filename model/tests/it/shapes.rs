@@ -87,6 +87,16 @@ fn a_plan_tells_names_tensors_and_parameters() {
 }
 
 #[test]
+fn thousands_of_nodes_without_names_get_theirs_at_once() {
+    let nodes = "{ type = \"flatten\" }, ".repeat(6000);
+    // With a search from 1 on for each of them this takes minutes, and a spec comes from outside.
+    let plan = plan("[4]", "mse", &format!("{nodes} {{ type = \"dense\", units = 1 }}"));
+    let summary = plan.summary();
+    assert!(summary.contains("flatten_1 ") && summary.contains("flatten_5999 "));
+    assert!(!summary.contains("flatten_6000") && !summary.contains("flatten_0"));
+}
+
+#[test]
 fn nodes_may_stand_in_any_order() {
     let text = |layers: &str, output: &str| {
         format!("input = [4]\nloss = \"mse\"\noptimizer = \"adam\"\n{output}\nlayers = [{layers}]")

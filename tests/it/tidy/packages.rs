@@ -10,7 +10,7 @@ use std::process::Command;
 use super::{assert_none, files, output};
 
 /// Each crate of the workspace, and the others that it may use.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("protocol", &[]),
     ("model", &["protocol"]),
     ("engine", &["protocol"]),
@@ -20,6 +20,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("coordinator", &["engine", "model", "protocol"]),
     ("tests", &["coordinator", "engine", "model", "protocol", "worker-core", "worker-native"]),
     ("simulation", &["engine", "protocol"]),
+    ("fuzz", &["coordinator", "engine", "model", "protocol", "worker-core"]),
     ("xtask", &[]),
 ];
 

@@ -191,6 +191,7 @@ fn csv_says_what_is_wrong_and_where() {
         ("a,kind\n1,x\n2\n", "data.csv, line 3: has 1 cells, the header 2"),
         ("a,kind\n1,x\n\nabc,y\n", "data.csv, line 4, column `a`: `abc` is not a number"),
         ("a,kind\r\n1,x\r\n\r\nabc,y\r\n", "data.csv, line 4, column `a`: `abc` is not a number"),
+        ("a,kind\r1,x\r\rabc,y\n1,x\n", "data.csv, line 4, column `a`: `abc` is not a number"),
         ("a,kind\n1,\"x\ny\"\nabc,y", "data.csv, line 4, column `a`: `abc` is not a number"),
         ("\u{feff}a,kind\nabc,y\n", "data.csv, line 2, column `a`: `abc` is not a number"),
         ("a,kind\n1,x\ninf,y\n", "data.csv, line 3, column `a`: `inf` is not a finite number"),
