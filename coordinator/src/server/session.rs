@@ -11,57 +11,69 @@ use engine::WorkerKey;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use protocol::chunk::{self, Assembly, Progress};
-use protocol::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL, WRITE_TIMEOUT};
+use protocol::limits::{
+    HELLO_TIMEOUT, IDLE_TIMEOUT, MESSAGES_WAITING_MAX, PING_INTERVAL, PULLS_MAX, WRITE_TIMEOUT,
+};
 use protocol::message::{ToCoordinator, ToWorker, bounded_text};
 use protocol::{Hello, LeaseId, Report, SessionId, frame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Shared;
+use super::places::Place;
+use super::throttle::Throttle;
+use super::visitors::Visitor;
 use crate::run::{ControlEvent, Outgoing};
-
-/// Messages that may wait for a worker. A lease loop has a handful under way.
-const OUTGOING_MAX: usize = 64;
 
 /// Why a session ends, with the code that its close frame carries.
 #[derive(Debug)]
 struct Close {
     code: u16,
     reason: String,
+    /// Whether a worker that is refused for it may try again later.
+    retry: bool,
 }
 
 impl Close {
     fn protocol(error: impl std::fmt::Display) -> Self {
-        Self { code: close_code::PROTOCOL, reason: error.to_string() }
+        Self { code: close_code::PROTOCOL, reason: error.to_string(), retry: false }
     }
 
     fn normal(reason: &str) -> Self {
-        Self { code: close_code::NORMAL, reason: reason.to_owned() }
+        Self { code: close_code::NORMAL, reason: reason.to_owned(), retry: false }
     }
 
     fn policy(reason: &str) -> Self {
-        Self { code: close_code::POLICY, reason: reason.to_owned() }
+        Self { code: close_code::POLICY, reason: reason.to_owned(), retry: false }
     }
 }
 
-/// Runs one session from its upgrade to its end.
-pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
+const SILENCE: &str = "nothing was heard of the worker for too long";
+
+/// Runs one session from its upgrade to its end. Its connection is counted as long.
+pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Visitor>) {
     let (sink, stream) = socket.split();
-    let granted = Granted::default();
+    let open = Open::default();
     let mut writer = Writer {
         sink,
         shared: shared.clone(),
         transfers: 0,
-        granted: granted.clone(),
+        open: open.clone(),
         waiting: VecDeque::new(),
     };
-    let mut reader = Reader { stream, shared: shared.clone(), assembly: None, granted };
-    let close = match reader.hello().await {
-        Ok(hello) => joined(hello, &mut reader, &mut writer, &shared).await,
+    let throttle = Throttle::new();
+    let mut reader = Reader { stream, shared: shared.clone(), assembly: None, open, throttle };
+    let close = match reader.admitted().await {
+        Ok((hello, place)) => {
+            visitor.has_shown_token();
+            let close = joined(hello, &mut reader, &mut writer, &shared).await;
+            drop(place);
+            close
+        }
         Err(close) => {
-            let reason = bounded_text(&close.reason);
+            let (reason, retry) = (bounded_text(&close.reason), close.retry);
             // The worker is told even if it will not listen: it may be a person's mistake.
-            let _ = writer.message(&ToWorker::Refused { reason, retry: false }, &[]).await;
+            let _ = writer.message(&ToWorker::Refused { reason, retry }, &[]).await;
             close
         }
     };
@@ -87,7 +99,7 @@ async fn joined(
     shared: &Arc<Shared>,
 ) -> Close {
     let key = WorkerKey(shared.sessions.fetch_add(1, Ordering::Relaxed) + 1);
-    let (outgoing, mut queue) = mpsc::channel(OUTGOING_MAX);
+    let (outgoing, mut queue) = mpsc::channel(MESSAGES_WAITING_MAX);
     let welcome = [
         ToWorker::Welcome {
             session: SessionId(key.0),
@@ -117,14 +129,23 @@ async fn joined(
     close
 }
 
-/// Leases whose upload was granted and has not begun. Written by the writer, as grants go out.
-type Granted = Arc<Mutex<HashSet<LeaseId>>>;
+/// What both halves of a session know of its leases.
+type Open = Arc<Mutex<OpenLeases>>;
+
+#[derive(Debug, Default)]
+struct OpenLeases {
+    /// Upload was granted and has not begun. Written by the writer, as grants go out.
+    granted: HashSet<LeaseId>,
+    /// Pulls that have no answer yet: each may hold a version of the parameters in memory.
+    pulls: Vec<LeaseId>,
+}
 
 struct Reader {
     stream: SplitStream<WebSocket>,
     shared: Arc<Shared>,
     assembly: Option<(LeaseId, Report, Assembly)>,
-    granted: Granted,
+    open: Open,
+    throttle: Throttle,
 }
 
 impl Reader {
@@ -133,7 +154,8 @@ impl Reader {
         loop {
             let message = timeout(limit, self.stream.next())
                 .await
-                .map_err(|_| Close::policy("nothing was heard of the worker for too long"))?;
+                .map_err(|_| Close::policy(SILENCE))?;
+            self.throttle.pass().await;
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.shared.traffic.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -151,18 +173,23 @@ impl Reader {
         }
     }
 
-    async fn hello(&mut self) -> Result<Hello, Close> {
-        let bytes = self.frame(HELLO_TIMEOUT).await?;
+    /// The first message, and the place that it gives the worker.
+    async fn admitted(&mut self) -> Result<(Hello, Place), Close> {
+        // Once for all: pings before it do not count.
+        let first = timeout(HELLO_TIMEOUT, self.frame(HELLO_TIMEOUT)).await;
+        let bytes = first.map_err(|_| Close::policy(SILENCE))??;
         let (message, _) = frame::decode::<ToCoordinator>(&bytes).map_err(Close::protocol)?;
         let ToCoordinator::Hello(hello) = message else {
             return Err(Close::protocol("a session starts with Hello"));
         };
-        if self.shared.admits(&hello.token) {
-            Ok(hello)
-        } else {
-            Err(Close::policy(
+        if !self.shared.admits(&hello.token) {
+            return Err(Close::policy(
                 "the token does not admit to this run; use the --token that herd train printed",
-            ))
+            ));
+        }
+        match self.shared.places.take(hello.identity, hello.slot) {
+            Ok(place) => Ok((hello, place)),
+            Err(full) => Err(Close { retry: full.retry(), ..Close::policy(&full.to_string()) }),
         }
     }
 
@@ -187,7 +214,7 @@ impl Reader {
             ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
             ToCoordinator::Bye { reason } => Err(Close::normal(&reason)),
             ToCoordinator::Delta { lease, transfer, total, report } => {
-                if !locked(&self.granted).remove(&lease) {
+                if !locked(&self.open).granted.remove(&lease) {
                     return Err(Close::policy("a delta came whose upload was not granted"));
                 }
                 let assignment = &self.shared.assignment;
@@ -205,6 +232,14 @@ impl Reader {
                     .ok_or_else(|| Close::protocol("a chunk of no transfer came"))?;
                 let progress = assembly.push(transfer, offset, &payload);
                 Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+            }
+            ToCoordinator::Pull { lease, .. } => {
+                let mut open = locked(&self.open);
+                if open.pulls.len() >= PULLS_MAX {
+                    return Err(Close::policy("the worker pulls without waiting for the answers"));
+                }
+                open.pulls.push(lease);
+                Ok(Some(ControlEvent::Message { worker, message }))
             }
             message => Ok(Some(ControlEvent::Message { worker, message })),
         }
@@ -233,14 +268,14 @@ struct Writer {
     sink: SplitSink<WebSocket, Message>,
     shared: Arc<Shared>,
     transfers: u32,
-    granted: Granted,
+    open: Open,
     /// Parameters that came while others were sent.
     waiting: VecDeque<Outgoing>,
 }
 
-/// The lock is held for single set operations, which cannot fail half-way.
-fn locked(granted: &Granted) -> MutexGuard<'_, HashSet<LeaseId>> {
-    granted.lock().unwrap_or_else(PoisonError::into_inner)
+/// The lock is held for single operations, which cannot fail half-way.
+fn locked(open: &Open) -> MutexGuard<'_, OpenLeases> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
@@ -290,6 +325,10 @@ impl Writer {
             self.message(&message, piece).await?;
             self.let_pass(queue).await?;
         }
+        let mut open = locked(&self.open);
+        if let Some(answered) = open.pulls.iter().position(|pulled| *pulled == lease) {
+            open.pulls.swap_remove(answered);
+        }
         Ok(())
     }
 
@@ -305,8 +344,10 @@ impl Writer {
     }
 
     async fn control(&mut self, message: &ToWorker) -> Result<(), Close> {
-        if let ToWorker::Grant { lease } = message {
-            locked(&self.granted).insert(*lease);
+        match message {
+            ToWorker::Grant { lease } => drop(locked(&self.open).granted.insert(*lease)),
+            ToWorker::Ack { lease, .. } => locked(&self.open).pulls.retain(|own| own != lease),
+            _ => {}
         }
         self.message(message, &[]).await?;
         match message {
