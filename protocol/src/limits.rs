@@ -72,6 +72,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Time for one message to leave: a slower reader holds memory that others need.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time from a grant to its upload, or from one MiB of an upload to the next: others wait for the place.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A worker whose connection is lost keeps its leases for so long, if they last that long: it may
 /// be a wireless link that comes back.
 pub const GRACE_MAX: Duration = Duration::from_secs(30);

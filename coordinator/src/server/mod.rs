@@ -6,13 +6,14 @@
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
 //!
 //! Connections are taken in by [`accept`] and counted by [`visitors`], sessions by [`places`];
-//! [`throttle`] slows a session that says too much. Each limit stands in `protocol::limits`.
+//! [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
 
 mod accept;
 mod page;
 mod places;
 mod session;
 mod throttle;
+mod transfers;
 mod visitors;
 
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! One worker's session: frames in, frames out. What they mean is decided by the control task.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -12,7 +12,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use protocol::chunk::{self, Assembly, Progress};
 use protocol::limits::{
-    HELLO_TIMEOUT, IDLE_TIMEOUT, MESSAGES_WAITING_MAX, PING_INTERVAL, PULLS_MAX, WRITE_TIMEOUT,
+    HELLO_TIMEOUT, IDLE_TIMEOUT, MESSAGES_WAITING_MAX, PING_INTERVAL, WRITE_TIMEOUT,
 };
 use protocol::message::{ToCoordinator, ToWorker, bounded_text};
 use protocol::{Hello, LeaseId, Report, SessionId, frame};
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::places::Place;
 use super::throttle::Throttle;
+use super::transfers::Transfers;
 use super::visitors::Visitor;
 use crate::run::{ControlEvent, Outgoing};
 
@@ -48,12 +49,15 @@ impl Close {
     }
 }
 
+/// Time in which a worker that is told why its session ends may end it too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 const SILENCE: &str = "nothing was heard of the worker for too long";
 
 /// Runs one session from its upgrade to its end. Its connection is counted as long.
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Visitor>) {
     let (sink, stream) = socket.split();
-    let open = Open::default();
+    let open = Transfers::default();
     let mut writer = Writer {
         sink,
         shared: shared.clone(),
@@ -79,8 +83,14 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Vis
     };
     tracing::debug!("session ended: {}", close.reason);
     let frame = CloseFrame { code: close.code, reason: close_text(&close.reason).into() };
+    let farewell = async {
+        // Fails when the worker closed first: its own frame is then the one that is answered.
+        let _ = writer.sink.send(Message::Close(Some(frame))).await;
+        let _ = writer.sink.close().await;
+    };
     // The other end may be gone already, which is as good.
-    let _ = timeout(WRITE_TIMEOUT, writer.sink.send(Message::Close(Some(frame)))).await;
+    let _ = timeout(WRITE_TIMEOUT, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, reader.hear_out()).await;
 }
 
 /// What fits into a close frame, which carries 125 bytes, two of them the code.
@@ -129,22 +139,11 @@ async fn joined(
     close
 }
 
-/// What both halves of a session know of its leases.
-type Open = Arc<Mutex<OpenLeases>>;
-
-#[derive(Debug, Default)]
-struct OpenLeases {
-    /// Upload was granted and has not begun. Written by the writer, as grants go out.
-    granted: HashSet<LeaseId>,
-    /// Pulls that have no answer yet: each may hold a version of the parameters in memory.
-    pulls: Vec<LeaseId>,
-}
-
 struct Reader {
     stream: SplitStream<WebSocket>,
     shared: Arc<Shared>,
     assembly: Option<(LeaseId, Report, Assembly)>,
-    open: Open,
+    open: Transfers,
     throttle: Throttle,
 }
 
@@ -156,6 +155,9 @@ impl Reader {
                 .await
                 .map_err(|_| Close::policy(SILENCE))?;
             self.throttle.pass().await;
+            if self.open.are_overdue() {
+                return Err(Close::policy("an upload that was granted does not come"));
+            }
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.shared.traffic.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -170,6 +172,14 @@ impl Reader {
                 }
                 Some(Err(error)) => return Err(Close::protocol(error)),
             }
+        }
+    }
+
+    /// Hears out what is under way: the system takes the last words back when it closes a connection
+    /// on which bytes came that nobody read.
+    async fn hear_out(&mut self) {
+        while let Some(Ok(_)) = self.stream.next().await {
+            self.throttle.pass().await;
         }
     }
 
@@ -214,7 +224,7 @@ impl Reader {
             ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
             ToCoordinator::Bye { reason } => Err(Close::normal(&reason)),
             ToCoordinator::Delta { lease, transfer, total, report } => {
-                if !locked(&self.open).granted.remove(&lease) {
+                if !self.open.begin(lease) {
                     return Err(Close::policy("a delta came whose upload was not granted"));
                 }
                 let assignment = &self.shared.assignment;
@@ -222,8 +232,10 @@ impl Reader {
                 if self.assembly.is_some() {
                     return Err(Close::protocol("a delta came before the last one was complete"));
                 }
+                let bytes = payload.len();
                 let progress = Assembly::start(transfer, total, limit, payload);
-                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+                let progress = progress.map_err(Close::protocol)?;
+                Ok(self.assembled(worker, lease, report, progress, bytes))
             }
             ToCoordinator::Chunk { transfer, offset } => {
                 let (lease, report, assembly) = self
@@ -231,14 +243,13 @@ impl Reader {
                     .take()
                     .ok_or_else(|| Close::protocol("a chunk of no transfer came"))?;
                 let progress = assembly.push(transfer, offset, &payload);
-                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+                let progress = progress.map_err(Close::protocol)?;
+                Ok(self.assembled(worker, lease, report, progress, payload.len()))
             }
             ToCoordinator::Pull { lease, .. } => {
-                let mut open = locked(&self.open);
-                if open.pulls.len() >= PULLS_MAX {
+                if !self.open.pulled(lease) {
                     return Err(Close::policy("the worker pulls without waiting for the answers"));
                 }
-                open.pulls.push(lease);
                 Ok(Some(ControlEvent::Message { worker, message }))
             }
             message => Ok(Some(ControlEvent::Message { worker, message })),
@@ -251,7 +262,9 @@ impl Reader {
         lease: LeaseId,
         report: Report,
         progress: Progress,
+        bytes: usize,
     ) -> Option<ControlEvent> {
+        self.open.came(bytes, matches!(progress, Progress::Complete(_)));
         match progress {
             Progress::Partial(assembly) => {
                 self.assembly = Some((lease, report, assembly));
@@ -268,14 +281,9 @@ struct Writer {
     sink: SplitSink<WebSocket, Message>,
     shared: Arc<Shared>,
     transfers: u32,
-    open: Open,
+    open: Transfers,
     /// Parameters that came while others were sent.
     waiting: VecDeque<Outgoing>,
-}
-
-/// The lock is held for single operations, which cannot fail half-way.
-fn locked(open: &Open) -> MutexGuard<'_, OpenLeases> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
@@ -325,10 +333,7 @@ impl Writer {
             self.message(&message, piece).await?;
             self.let_pass(queue).await?;
         }
-        let mut open = locked(&self.open);
-        if let Some(answered) = open.pulls.iter().position(|pulled| *pulled == lease) {
-            open.pulls.swap_remove(answered);
-        }
+        self.open.answered(lease);
         Ok(())
     }
 
@@ -345,8 +350,8 @@ impl Writer {
 
     async fn control(&mut self, message: &ToWorker) -> Result<(), Close> {
         match message {
-            ToWorker::Grant { lease } => drop(locked(&self.open).granted.insert(*lease)),
-            ToWorker::Ack { lease, .. } => locked(&self.open).pulls.retain(|own| own != lease),
+            ToWorker::Grant { lease } => self.open.granted(*lease),
+            ToWorker::Ack { lease, .. } => self.open.ended(*lease),
             _ => {}
         }
         self.message(message, &[]).await?;

@@ -181,6 +181,7 @@ fn constants_and_their_values() {
         ("PING_INTERVAL", limits::PING_INTERVAL.as_secs()),
         ("IDLE_TIMEOUT", limits::IDLE_TIMEOUT.as_secs()),
         ("WRITE_TIMEOUT", limits::WRITE_TIMEOUT.as_secs()),
+        ("UPLOAD_TIMEOUT", limits::UPLOAD_TIMEOUT.as_secs()),
         ("GRACE_MAX", limits::GRACE_MAX.as_secs()),
         ("REQUEST_HEAD_TIMEOUT", limits::REQUEST_HEAD_TIMEOUT.as_secs()),
         ("REQUEST_HEAD_BYTES_MAX", limits::REQUEST_HEAD_BYTES_MAX as u64),
