@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use protocol::{Assignment, LeaseId, Outcome, SUBPROTOCOL, ToCoordinator, ToWorker, chunk, frame};
+use protocol::{Assignment, LeaseId, Outcome, Reason, SUBPROTOCOL, ToCoordinator, ToWorker, chunk, frame};
 use tests::process::{self, Invitation, Running, TIMEOUT, herd};
 use tests::stranger::{delta, hello};
 use tokio::net::TcpStream;
@@ -87,7 +87,9 @@ impl Fake {
     async fn work(mut self, payload: Bytes, pushes: Arc<AtomicU64>) {
         while let Some(lease) = self.lease().await {
             let Some(outcome) = self.push(lease, &payload).await else { return };
-            assert!(matches!(outcome, Outcome::Merged(_)), "{outcome:?}");
+            // Idle workers get copies of what others have not delivered.
+            let copied = outcome == Outcome::Rejected(Reason::Duplicate);
+            assert!(copied || matches!(outcome, Outcome::Merged(_)), "{outcome:?}");
             pushes.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -104,17 +106,18 @@ impl Fake {
     async fn push(&mut self, lease: LeaseId, payload: &Bytes) -> Option<Outcome> {
         self.say(&ToCoordinator::Pull { lease, pending: Vec::new() }, &[]).await;
         let total = payload.len() as u64;
-        let mut left = total.div_ceil(protocol::limits::CHUNK_BYTES_MAX as u64);
-        while left > 0 {
-            match hear(&mut self.socket).await? {
-                ToWorker::Parameters { .. } | ToWorker::Chunk { .. } => left -= 1,
-                other => panic!("{other:?} is no part of the parameters"),
+        let mut came = 0;
+        while came < total {
+            match hear_all(&mut self.socket).await? {
+                (ToWorker::Parameters { .. } | ToWorker::Chunk { .. }, piece) => came += piece,
+                // Another worker was given the unit too, and was faster.
+                (ToWorker::Ack { outcome, .. }, _) => return Some(outcome),
+                (other, _) => panic!("{other:?} is no part of the parameters"),
             }
         }
         self.say(&ToCoordinator::Offer { lease, bytes: total }, &[]).await;
         match hear(&mut self.socket).await? {
             ToWorker::Grant { .. } => {}
-            // Another worker was given the unit too, and was faster.
             ToWorker::Ack { outcome, .. } => return Some(outcome),
             other => panic!("{other:?} is no grant"),
         }
@@ -132,15 +135,21 @@ impl Fake {
     }
 }
 
-/// The next message that matters; none at the end of the run.
 async fn hear(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> Option<ToWorker> {
+    Some(hear_all(socket).await?.0)
+}
+
+/// The next message that matters, with the bytes of its payload; none at the end of the run.
+async fn hear_all(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+) -> Option<(ToWorker, u64)> {
     loop {
         let message = timeout(TIMEOUT, socket.next()).await.expect("a message in time");
         match message.expect("a message").expect("no error") {
-            Message::Binary(bytes) => match frame::decode(&bytes).unwrap().0 {
-                ToWorker::Alive => {}
-                ToWorker::Ended { .. } => return None,
-                message => return Some(message),
+            Message::Binary(bytes) => match frame::decode(&bytes).unwrap() {
+                (ToWorker::Alive, _) => {}
+                (ToWorker::Ended { .. }, _) => return None,
+                (message, payload) => return Some((message, payload.len() as u64)),
             },
             Message::Ping(_) => {}
             other => panic!("{other:?} is no message of the protocol"),
