@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use protocol::{Assignment, LeaseId, Outcome, Reason, SUBPROTOCOL, ToCoordinator, ToWorker, chunk, frame};
+use protocol::{
+    Assignment, LeaseId, Outcome, Reason, SUBPROTOCOL, ToCoordinator, ToWorker, chunk, frame,
+};
 use tests::process::{self, Invitation, Running, TIMEOUT, herd};
 use tests::stranger::{delta, hello};
 use tokio::net::TcpStream;
@@ -22,7 +24,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 const PARAMETERS: u64 = 10_011_995;
 
 /// The coordinator's peak, in models as f32.
-const MODELS_MAX: u64 = 8;
+const MODELS_MAX: f64 = 8.0;
 
 const JOB: &str = r#"
 seed = 1
@@ -164,8 +166,9 @@ fn peak(process: u32) -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
+/// The peak of a coordinator with so many workers, in models as f32.
 #[track_caller]
-fn assert_memory_is_the_models(workers: u64, epochs: u32) {
+fn models(workers: u64, epochs: u32) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let mut herd = coordinator(&folder, epochs);
     let invitation = herd.invitation();
@@ -204,14 +207,14 @@ fn assert_memory_is_the_models(workers: u64, epochs: u32) {
     let models = highest as f64 / model as f64;
     println!("{workers} workers, {pushes} pushes: {} MB, {models:.2} models", highest / 1_000_000);
     assert_eq!(summary["samples"].as_u64(), Some(u64::from(epochs) * 40), "{summary}");
-    assert!(highest <= MODELS_MAX * model, "{workers} workers: {models:.2} models, {summary}");
+    models
 }
 
 #[test]
 fn memory_does_not_grow_with_the_fleet() {
     // One after the other: they share the machine's cores.
-    assert_memory_is_the_models(8, 3);
-    assert_memory_is_the_models(64, 8);
+    let found = [(8, 3), (64, 8)].map(|(workers, epochs)| models(workers, epochs));
+    assert!(found.iter().all(|models| *models <= MODELS_MAX), "{found:?} models");
 }
 
 #[test]

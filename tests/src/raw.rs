@@ -210,7 +210,9 @@ impl RawSocket {
     fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
         match self.stream.read_exact(bytes) {
             Ok(()) => Some(()),
-            Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind()) => {
+            Err(error)
+                if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&error.kind()) =>
+            {
                 panic!("nothing came in time: {error}")
             }
             Err(_) => None,

@@ -1,6 +1,9 @@
 //! A session without any manners of its own: it says what a test wants said.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::message::DeviceKind;
@@ -93,6 +96,26 @@ impl Stranger {
         self.socket.send(message).expect("the connection is open");
     }
 
+    /// Sends a message; false when the connection is closed.
+    pub fn try_say(&mut self, message: &ToCoordinator) -> bool {
+        let frame = frame::encode(message, &[]).expect("a message within limits");
+        self.socket.send(Message::Binary(frame)).is_ok()
+    }
+
+    /// Pings once a second from now on, as long as the connection is there. Nothing else may be said
+    /// meanwhile.
+    ///
+    /// # Panics
+    /// When the system gives no second handle of the connection.
+    pub fn keep_pinging(&mut self) {
+        let mut stream = self.socket.get_ref().try_clone().expect("a second handle");
+        thread::spawn(move || {
+            while stream.write_all(&raw::frame(raw::FIN | raw::PING, b"")).is_ok() {
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+    }
+
     /// The coordinator's next message.
     ///
     /// # Panics
@@ -111,7 +134,7 @@ impl Stranger {
                     (ToWorker::Alive, _) => {}
                     heard => return heard,
                 },
-                Message::Ping(_) => {}
+                Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("{other:?} is no message of the protocol"),
             }
         }
@@ -198,7 +221,7 @@ impl Stranger {
                 Ok(Message::Close(Some(frame))) => {
                     return (frame.code.into(), frame.reason.to_string());
                 }
-                Ok(Message::Binary(_) | Message::Ping(_)) => {}
+                Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("the session is not closed with a reason: {other:?}"),
             }
         }

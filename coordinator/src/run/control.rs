@@ -16,6 +16,7 @@ use super::ending::Ending;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
 use super::tally::{Tally, printable};
+use super::versions::Versions;
 use super::{ControlEvent, DataCommand, Outgoing};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
@@ -54,6 +55,9 @@ pub struct Control {
     /// The leases that are out.
     leased: HashMap<LeaseId, Leased>,
     grants: Grants,
+    versions: Versions,
+    /// Pulls that wait until a version may be sent.
+    pulls: VecDeque<(WorkerKey, LeaseId, Vec<LeaseId>)>,
     evaluations_due: u32,
     /// Local worker processes at the start.
     local_workers: usize,
@@ -112,6 +116,8 @@ impl Control {
             held: HashMap::new(),
             leased: HashMap::new(),
             grants: Grants::new(model_bytes),
+            versions: Versions::new(model_bytes),
+            pulls: VecDeque::new(),
             evaluations_due: 0,
             local_workers,
             processes: None,
@@ -140,6 +146,7 @@ impl Control {
                     Some(event) => self.take(event),
                     None => break,
                 },
+                () = self.versions.freed(), if !self.pulls.is_empty() => self.pull(),
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
                 () = sleep_until(self.show_at) => {}
@@ -223,6 +230,7 @@ impl Control {
             self.display.say(&format!("{} left: {reason}", self.tally.name(worker)));
         }
         self.grants.forget(worker);
+        self.pulls.retain(|(waiting, ..)| *waiting != worker);
         self.leased.retain(|_, leased| leased.worker != worker);
         if session.ready {
             self.tell(Event::WorkerLeft { worker });
@@ -246,7 +254,8 @@ impl Control {
             // A request for another run crossed with an assignment: the worker asks again.
             ToCoordinator::LeaseRequest { .. } => {}
             ToCoordinator::Pull { lease, pending } => {
-                self.tell(Event::Pulled { worker, lease, pending });
+                self.pulls.push_back((worker, lease, pending));
+                self.pull();
             }
             ToCoordinator::Progress { lease, steps } => {
                 self.tell(Event::Progress { worker, lease, steps });
@@ -270,6 +279,15 @@ impl Control {
             | ToCoordinator::Bye { .. }
             | ToCoordinator::Delta { .. }
             | ToCoordinator::Chunk { .. } => {}
+        }
+    }
+
+    /// Tells the pulls that wait, as long as versions may be sent.
+    fn pull(&mut self) {
+        while !self.versions.is_full(self.engine.version_now())
+            && let Some((worker, lease, pending)) = self.pulls.pop_front()
+        {
+            self.tell(Event::Pulled { worker, lease, pending });
         }
     }
 
@@ -343,10 +361,11 @@ impl Control {
                 self.leased.insert(lease.id, leased);
                 self.send(worker, ToWorker::Lease(lease));
             }
-            Action::Snapshot { worker, lease, contains, .. } => {
+            Action::Snapshot { worker, lease, contains, version } => {
                 if let Some(session) = self.sessions.get(&worker) {
                     let outgoing = session.outgoing.clone();
-                    self.command(DataCommand::Snapshot { lease, contains, outgoing });
+                    let place = self.versions.place(version);
+                    self.command(DataCommand::Snapshot { lease, contains, outgoing, place });
                 }
             }
             Action::Screen { lease } => {

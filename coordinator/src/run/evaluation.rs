@@ -13,10 +13,13 @@ use tokio::sync::mpsc;
 use super::{Alarm, ControlEvent};
 use crate::data::{Dataset, Names, batches};
 use crate::predict::evaluation;
-use crate::storage::RunFolder;
+use crate::storage::{RunFolder, read_parameters};
 
 /// Versions that may wait for evaluation: each is a whole copy of the master.
 const SNAPSHOTS_MAX: usize = 2;
+
+/// Bytes of versions that may wait: of a large model none does, and merging waits instead.
+const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
 
 /// Samples of one evaluation step.
 const BATCH_ROWS: usize = 256;
@@ -89,7 +92,7 @@ pub struct Evaluation {
 /// The thread's handle.
 #[derive(Debug)]
 pub struct EvaluationThread {
-    /// Takes versions; waits when two are under way.
+    /// Takes versions; waits when enough are under way.
     pub snapshots: SyncSender<Snapshot>,
     /// Gives the state back for [`Finisher::finish`].
     pub thread: JoinHandle<anyhow::Result<Finisher>>,
@@ -107,7 +110,7 @@ pub struct Finisher {
 struct Best {
     epoch: u32,
     metrics: Metrics,
-    values: Vec<f32>,
+    /// Where its values are: another copy in memory would be one too many.
     path: PathBuf,
 }
 
@@ -117,7 +120,8 @@ impl Evaluation {
     /// # Errors
     /// When the device cannot hold the model, or the system gives no thread.
     pub fn start(self, events: mpsc::Sender<ControlEvent>) -> anyhow::Result<EvaluationThread> {
-        let (snapshots, queue) = sync_channel(SNAPSHOTS_MAX);
+        let waiting = SNAPSHOT_BYTES_MAX / (4 * self.plan.tensors().elements()).max(1);
+        let (snapshots, queue) = sync_channel(waiting.min(SNAPSHOTS_MAX));
         let predictor = Predictor::new(&self.plan, &model::cpu())?;
         let mut finisher = Finisher { evaluation: self, predictor, best: None };
         // One thread, so that evaluation takes at most one core from local workers.
@@ -149,7 +153,7 @@ impl Finisher {
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
-                self.keep_best(record.epoch, metrics, values)?;
+                self.keep_best(record.epoch, metrics, &values)?;
             }
             self.evaluation.folder.append_metrics(&record)?;
             // Nobody listens any more when the run was stopped.
@@ -177,12 +181,12 @@ impl Finisher {
         Ok(Some(evaluation(&self.predictor, batches(validation, BATCH_ROWS))?))
     }
 
-    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: Vec<f32>) -> anyhow::Result<()> {
+    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: &[f32]) -> anyhow::Result<()> {
         let better = self.best.as_ref().is_none_or(|best| metrics.loss() < best.metrics.loss());
         if better && metrics.loss().is_finite() {
             let Evaluation { plan, folder, names, .. } = &self.evaluation;
-            let path = folder.write_best(plan, names, &values)?;
-            self.best = Some(Best { epoch, metrics, values, path });
+            let path = folder.write_best(plan, names, values)?;
+            self.best = Some(Best { epoch, metrics, path });
         }
         Ok(())
     }
@@ -196,7 +200,11 @@ impl Finisher {
         let Evaluation { plan, folder, names, .. } = &self.evaluation;
         let final_path = folder.write_final(plan, names, &last)?;
         let (model, best_epoch, validation, values) = match self.best.take() {
-            Some(best) => (best.path, Some(best.epoch), Some(best.metrics), best.values),
+            Some(best) => {
+                drop(last);
+                let values = read_parameters(&best.path, plan.tensors())?;
+                (best.path, Some(best.epoch), Some(best.metrics), values)
+            }
             None => (final_path, None, None, last),
         };
         self.predictor.load(&values)?;

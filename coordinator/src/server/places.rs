@@ -46,11 +46,7 @@ impl Places {
     ///
     /// # Errors
     /// When it is one too many.
-    pub(super) fn take(
-        self: &Arc<Self>,
-        identity: Identity,
-        slot: u16,
-    ) -> Result<Place, NoPlace> {
+    pub(super) fn take(self: &Arc<Self>, identity: Identity, slot: u16) -> Result<Place, NoPlace> {
         let mut taken = self.taken();
         let slots = taken.identities.get(&identity);
         let repeated = slots.is_some_and(|slots| slots.contains_key(&slot));

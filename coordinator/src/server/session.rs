@@ -49,8 +49,8 @@ impl Close {
     }
 }
 
-/// Time in which a worker that is told why its session ends may end it too.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for the last words of a session, and as much for the worker to end it too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SILENCE: &str = "nothing was heard of the worker for too long";
 
@@ -89,7 +89,7 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Vis
         let _ = writer.sink.close().await;
     };
     // The other end may be gone already, which is as good.
-    let _ = timeout(WRITE_TIMEOUT, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, farewell).await;
     let _ = timeout(CLOSE_TIMEOUT, reader.hear_out()).await;
 }
 
@@ -151,9 +151,8 @@ impl Reader {
     /// The next binary frame.
     async fn frame(&mut self, limit: Duration) -> Result<Bytes, Close> {
         loop {
-            let message = timeout(limit, self.stream.next())
-                .await
-                .map_err(|_| Close::policy(SILENCE))?;
+            let message =
+                timeout(limit, self.stream.next()).await.map_err(|_| Close::policy(SILENCE))?;
             self.throttle.pass().await;
             if self.open.are_overdue() {
                 return Err(Close::policy("an upload that was granted does not come"));
@@ -314,9 +313,12 @@ impl Writer {
         outgoing: Outgoing,
         queue: &mut mpsc::Receiver<Outgoing>,
     ) -> Result<(), Close> {
-        let (lease, contains, parameters) = match outgoing {
+        // The place of the version is held until it is sent.
+        let (lease, contains, parameters, _place) = match outgoing {
             Outgoing::Message(message) => return self.control(&message).await,
-            Outgoing::Parameters { lease, contains, parameters } => (lease, contains, parameters),
+            Outgoing::Parameters { lease, contains, parameters, place } => {
+                (lease, contains, parameters, place)
+            }
         };
         self.transfers = self.transfers.wrapping_add(1);
         let transfer = self.transfers;

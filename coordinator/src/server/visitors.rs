@@ -113,9 +113,10 @@ impl Full {
                 "too many connections of this address have not shown the run's token; close some, \
                  or wait until they are cut\n",
             ),
-            Self::Coordinator => {
-                ("503 Service Unavailable", "the coordinator has all connections it can; try later\n")
-            }
+            Self::Coordinator => (
+                "503 Service Unavailable",
+                "the coordinator has all connections it can; try later\n",
+            ),
         };
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\

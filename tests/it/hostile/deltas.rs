@@ -101,7 +101,11 @@ fn a_delta_counts_once_however_often_it_is_sent_and_only_for_its_worker() {
     let summary = beside.end();
     let workers = summary["workers"].as_array().unwrap();
     let one = workers.iter().find(|worker| worker["name"] == "stranger 1").unwrap();
-    assert_eq!((&one["merged"], &one["samples"]), (&1.into(), &lease.samples().into()), "{summary}");
+    assert_eq!(
+        (&one["merged"], &one["samples"]),
+        (&1.into(), &lease.samples().into()),
+        "{summary}"
+    );
 }
 
 #[test]

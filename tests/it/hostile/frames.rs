@@ -58,11 +58,17 @@ fn broken() -> Vec<(String, Vec<u8>, &'static str)> {
     add("a text in two", text, "text messages have no meaning");
     add("a text that is no UTF-8", raw::frame(FIN | TEXT, &[0xc3, 0x28]), "UTF-8");
     add("a close of one byte", raw::frame(FIN | CLOSE, &[3]), "Invalid close");
-    add("a close with a reason that is no UTF-8", raw::frame(FIN | CLOSE, &[3, 0xe8, 0xff]), "UTF-8");
+    add(
+        "a close with a reason that is no UTF-8",
+        raw::frame(FIN | CLOSE, &[3, 0xe8, 0xff]),
+        "UTF-8",
+    );
     add("no bytes", raw::frame(FIN | BINARY, b""), "does not decode");
     // A header alone: what is too long is refused before it comes.
     let max = MESSAGE_BYTES_MAX as u64;
-    for (name, length) in [("one byte too many", max + 1), ("2^63 bytes", 1 << 63), ("2^63 - 1", i64::MAX as u64)] {
+    for (name, length) in
+        [("one byte too many", max + 1), ("2^63 bytes", 1 << 63), ("2^63 - 1", i64::MAX as u64)]
+    {
         let masked = [&head(FIN | BINARY, 64, length)[..], &[0; 4]].concat();
         add(name, masked, "too long");
     }
@@ -168,11 +174,20 @@ fn frames_within_the_rules_are_taken_in_every_form() {
     let cases = [
         ("whole", whole.clone()),
         ("in two", frames([(BINARY, a), (FIN | CONTINUATION, b)])),
-        ("with empty parts", frames([(BINARY, b""), (CONTINUATION, &pull), (FIN | CONTINUATION, b"")])),
+        (
+            "with empty parts",
+            frames([(BINARY, b""), (CONTINUATION, &pull), (FIN | CONTINUATION, b"")]),
+        ),
         ("around a ping", frames([(BINARY, a), (FIN | PING, b"ping"), (FIN | CONTINUATION, b)])),
         ("around a pong", frames([(BINARY, a), (FIN | PONG, b"pong"), (FIN | CONTINUATION, b)])),
-        ("after unasked pongs", [frames([(FIN | PONG, b""), (FIN | PONG, &[7; 125])]), whole.clone()].concat()),
-        ("its length in 64 bits", [&head(FIN | BINARY, 64, pull.len() as u64)[..], &whole[4..]].concat()),
+        (
+            "after unasked pongs",
+            [frames([(FIN | PONG, b""), (FIN | PONG, &[7; 125])]), whole.clone()].concat(),
+        ),
+        (
+            "its length in 64 bits",
+            [&head(FIN | BINARY, 64, pull.len() as u64)[..], &whole[4..]].concat(),
+        ),
     ];
     let mut socket = join(&beside.invitation, 300);
     for (name, bytes) in &cases {

@@ -31,7 +31,10 @@ fn requests_that_are_wrong_are_answered_with_a_status_and_a_sentence() {
     let upgrade = |subprotocol| raw::upgrade(&invitation, subprotocol);
     let good = upgrade("herd.1");
     let without = |header: &str| {
-        good.lines().filter(|line| !line.starts_with(header)).map(|line| format!("{line}\r\n")).collect::<String>()
+        good.lines()
+            .filter(|line| !line.starts_with(header))
+            .map(|line| format!("{line}\r\n"))
+            .collect::<String>()
     };
     let host = invitation.host();
     let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}\r\n");
@@ -52,11 +55,21 @@ fn requests_that_are_wrong_are_answered_with_a_status_and_a_sentence() {
         ("a POST", good.replace("GET ", "POST "), "405", ""),
         ("an unknown path", get("/v1/nothing", ""), "404", ""),
         ("a shard without token", get(&shard, ""), "401", "does not admit"),
-        ("a shard with a wrong token", get(&shard, "authorization: Bearer x\r\n"), "401", "does not admit"),
+        (
+            "a shard with a wrong token",
+            get(&shard, "authorization: Bearer x\r\n"),
+            "401",
+            "does not admit",
+        ),
         ("no such shard", get(&shard, &bearer), "404", "no such shard"),
         ("a path up", get("/assets/..%2f..%2f/etc", ""), "404", ""),
         ("garbage", "\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), "400", ""),
-        ("a long head", get("/join", &format!("x: {}\r\n", "y".repeat(REQUEST_HEAD_BYTES_MAX))), "431", ""),
+        (
+            "a long head",
+            get("/join", &format!("x: {}\r\n", "y".repeat(REQUEST_HEAD_BYTES_MAX))),
+            "431",
+            "",
+        ),
         ("many headers", get("/join", &"x: y\r\n".repeat(1000)), "431", ""),
     ];
     let mut findings = Vec::new();

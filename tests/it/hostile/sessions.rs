@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use protocol::{LeaseId, Outcome, Reason, ToCoordinator, ToWorker};
-use tests::raw::{self, FIN, PING, RawSocket};
 use tests::process::herd;
+use tests::raw::{self, FIN, PING, RawSocket};
 use tests::stranger::{NO_LEASE, Stranger, delta, hello};
 use tokio_tungstenite::tungstenite::Message;
 
