@@ -39,6 +39,8 @@ impl Predictor {
     /// # Errors
     /// When the vector has another length.
     pub fn load(&mut self, flat: &[f32]) -> Result<(), Error> {
+        // Before the new ones are there: of a large model there is no room for two.
+        self.weights.clear();
         let table = self.plan.tensors();
         let tensors = upload(table, flat, &self.device, DType::F32)?;
         self.weights = table

@@ -72,9 +72,48 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Time for one message to leave: a slower reader holds memory that others need.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time from a grant to its upload, or from one MiB of an upload to the next: others wait for the place.
+pub const UPLOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A worker whose connection is lost keeps its leases for so long, if they last that long: it may
 /// be a wireless link that comes back.
 pub const GRACE_MAX: Duration = Duration::from_secs(30);
+
+/// Time for the head of an HTTP request, counted from the connection or from the last answer: who is
+/// silent or slow gives the connection back.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest head of an HTTP request: what browsers send is a few KiB.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Connections of a coordinator that are open at a time; fewer where the system gives it fewer
+/// descriptors. Sessions, the shards that they fetch, and people who look on.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections of one address that are open at a time and have not shown the run's token. A class of
+/// 30 behind one router loads the page with six connections each.
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 256;
+
+/// Sessions that one token admits at a time: more workers than a coordinator can serve, and fewer
+/// than its connections, so that the page and shards are still served.
+pub const SESSIONS_PER_TOKEN_MAX: usize = 12_000;
+
+/// Slots of one identity that have sessions at a time: the cores of a large machine.
+pub const SLOTS_PER_IDENTITY_MAX: usize = 64;
+
+/// Messages of a session that are read in a second, pings and chunks among them; further ones are read
+/// later. Five messages a lease at 2,000 leases a second: more than one worker trains.
+pub const MESSAGES_PER_SECOND_MAX: u32 = 10_000;
+
+/// Pulls of a session without an answer: a worker has one, for its next lease, and may have given up
+/// others.
+pub const PULLS_MAX: usize = 4;
+
+/// Messages that wait for a worker which reads slowly: a lease loop has a handful under way.
+pub const MESSAGES_WAITING_MAX: usize = 64;
+
+/// Bytes of messages that a session's socket has not taken yet.
+pub const WRITE_BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Postcard's longest encoding of a length, a dimension or a `u32`.
 const VARINT_BYTES: usize = 5;
@@ -86,4 +125,5 @@ const _: () = {
     assert!(2 * VARINT_BYTES + COLUMNS_MAX * column < SHARD_HEADER_BYTES_MAX);
     assert!(SHARD_BYTES_MAX <= CHUNK_BYTES_MAX);
     assert!(HEADER_BYTES_MAX <= MESSAGE_BYTES_MAX);
+    assert!(SESSIONS_PER_TOKEN_MAX < CONNECTIONS_MAX);
 };

@@ -13,12 +13,14 @@ mod failures;
 mod fleets;
 // Connections that break and come back.
 mod links;
+// Clients that keep to no rule, beside an honest worker that must lose nothing.
+mod hostile;
+// Memory of a coordinator whose fleet grows.
+mod memory;
 // One worker equals a loop written in Burn itself.
 mod oracle;
 // Stored models on data, recomputed in plain arithmetic.
 mod predictions;
-// Sessions that do not keep to the protocol, beside honest workers.
-mod strangers;
 // The tree itself: sources, dependencies, licences, documents.
 mod tidy;
 // Whole runs with real processes: what they reach and what they leave behind.

@@ -3,8 +3,11 @@
 //! - [`digits`]: the default job, its rows, its settings
 //! - [`fleet`]: engine, merge functions and real worker sessions in one process, in virtual time
 //! - [`process`]: `herd` and `herd-worker` as real processes; [`random`]: seeds that are printed
+//! - [`raw`]: WebSockets and HTTP as bare bytes; [`stranger`]: a session that says what it is told
 
 pub mod digits;
 pub mod fleet;
 pub mod process;
 pub mod random;
+pub mod raw;
+pub mod stranger;

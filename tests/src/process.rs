@@ -290,6 +290,15 @@ pub struct Invitation {
 }
 
 impl Invitation {
+    /// `HOST:PORT`.
+    ///
+    /// # Panics
+    /// When the address has another form.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.address.strip_prefix("ws://").expect("herd prints such addresses")
+    }
+
     /// A worker on the processor's cores, with a name, that follows this invitation once.
     #[must_use]
     pub fn worker(&self, name: &str) -> Call {

@@ -17,6 +17,7 @@ use super::grants::Grants;
 use super::keeping::{Constants, Keeping};
 use super::sessions::Sessions;
 use super::tally::Tally;
+use super::versions::Versions;
 use super::{ControlEvent, DataCommand};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
@@ -56,6 +57,9 @@ pub struct Control {
     pub(super) leased: HashMap<LeaseId, Leased>,
     pub(super) grants: Grants,
     pub(super) keeping: Keeping,
+    versions: Versions,
+    /// Pulls that wait until a version may be sent.
+    pub(super) pulls: VecDeque<(WorkerKey, LeaseId, Vec<LeaseId>)>,
     evaluations_due: u32,
     /// Local worker processes at the start.
     local_workers: usize,
@@ -143,6 +147,8 @@ impl Control {
             leased: HashMap::new(),
             grants: Grants::new(parts.model_bytes),
             keeping: Keeping::new(now, parts.checkpoint_interval, parts.constants),
+            versions: Versions::new(parts.model_bytes),
+            pulls: VecDeque::new(),
             evaluations_due: 0,
             local_workers: parts.local_workers,
             processes: None,
@@ -171,6 +177,7 @@ impl Control {
                     Some(event) => self.take(event),
                     None => break,
                 },
+                () = self.versions.freed(), if !self.pulls.is_empty() => self.pull(),
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
                 () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
@@ -243,6 +250,15 @@ impl Control {
         }
     }
 
+    /// Tells the pulls that wait, as long as versions may be sent.
+    pub(super) fn pull(&mut self) {
+        while !self.versions.is_full(self.engine.version_now())
+            && let Some((worker, lease, pending)) = self.pulls.pop_front()
+        {
+            self.tell(Event::Pulled { worker, lease, pending });
+        }
+    }
+
     fn process_ended(&mut self, name: &str, failure: Option<String>, left: usize) {
         if self.finished {
             return;
@@ -312,9 +328,10 @@ impl Control {
                 self.leased.insert(lease.id, leased);
                 self.send(worker, ToWorker::Lease(lease));
             }
-            Action::Snapshot { worker, lease, contains, .. } => {
+            Action::Snapshot { worker, lease, contains, version } => {
                 if let Some(outgoing) = self.sessions.outgoing(worker) {
-                    self.command(DataCommand::Snapshot { lease, contains, outgoing });
+                    let place = self.versions.place(version);
+                    self.command(DataCommand::Snapshot { lease, contains, outgoing, place });
                 }
             }
             Action::Screen { lease } => {

@@ -1,15 +1,16 @@
 //! The thread that owns the master. Deltas are decoded, examined and merged here, versions encoded;
 //! all in the order in which the control task says so.
 
-use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::thread::{self, JoinHandle};
 
+use bytes::Bytes;
 use engine::merge::{Master, norm_and_finite};
 use protocol::codec::CodecError;
 use protocol::{Codec, Digest, LeaseId, TensorTable};
 use tokio::sync::mpsc;
 
+use super::deltas::Deltas;
 use super::evaluation::{Snapshot, Work};
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
 
@@ -26,20 +27,14 @@ pub struct DataPlane {
 struct State {
     master: Master,
     table: TensorTable,
-    upload: Codec,
     download: Codec,
     /// Examined deltas that wait for the engine's word.
-    deltas: HashMap<LeaseId, Vec<f32>>,
-    /// Buffers of merged deltas, to be used again.
-    spare: Vec<Vec<f32>>,
+    deltas: Deltas,
     /// The current version, once somebody has pulled it.
     encoded: Option<Parameters>,
     events: mpsc::Sender<ControlEvent>,
     evaluation: SyncSender<Work>,
 }
-
-/// Decoded buffers kept for reuse; more than are under way at a time would only hold memory.
-const SPARE_MAX: usize = 4;
 
 impl DataPlane {
     /// Starts the thread with the run's first parameters.
@@ -56,11 +51,9 @@ impl DataPlane {
         let (commands, queue) = channel();
         let mut state = State {
             master,
+            deltas: Deltas::new(codec, table.clone()),
             table,
-            upload: codec,
             download: codec,
-            deltas: HashMap::new(),
-            spare: Vec::new(),
             encoded: None,
             events,
             evaluation,
@@ -79,31 +72,31 @@ impl State {
     fn run(&mut self, queue: &Receiver<DataCommand>) {
         while let Ok(command) = queue.recv() {
             let event = match command {
-                DataCommand::Screen { lease, payload } => Some(self.screen(lease, &payload)),
+                DataCommand::Screen { lease, payload } => Some(self.screen(lease, payload)),
                 DataCommand::Discard(lease) => {
-                    self.discard(lease);
+                    self.deltas.discard(lease);
                     None
                 }
                 DataCommand::Merge { lease, order } => {
-                    let delta = lease.and_then(|lease| self.deltas.remove(&lease));
+                    let delta = lease.and_then(|lease| self.deltas.remove(lease));
                     self.master.apply(&order, delta.as_deref().unwrap_or_default());
-                    self.spare.extend(delta);
-                    self.spare.truncate(SPARE_MAX);
+                    delta.into_iter().for_each(|delta| self.deltas.recycle(delta));
                     let version = order.version();
                     if version.is_some() {
                         self.encoded = None;
                     }
                     version.map(ControlEvent::Merged)
                 }
-                DataCommand::Snapshot { lease, contains, outgoing } => {
+                DataCommand::Snapshot { lease, contains, outgoing, place } => {
                     let parameters = self.parameters();
                     // A full or closed queue is a session that is ending.
-                    let _ = outgoing.try_send(Outgoing::Parameters { lease, contains, parameters });
+                    let answer = Outgoing::Parameters { lease, contains, parameters, place };
+                    let _ = outgoing.try_send(answer);
                     None
                 }
                 DataCommand::Evaluate(record) => {
                     let values = self.master.values().to_vec();
-                    // Waits when evaluation is two epochs behind: memory stays bounded.
+                    // Waits when evaluation is epochs behind: memory stays bounded.
                     let _ = self.evaluation.send(Work::Evaluate(Snapshot { record, values }));
                     None
                 }
@@ -121,26 +114,18 @@ impl State {
         }
     }
 
-    fn screen(&mut self, lease: LeaseId, payload: &[u8]) -> ControlEvent {
-        let mut values = self.spare.pop().unwrap_or_default();
-        match self.upload.decode(&self.table, payload, &mut values) {
-            Ok(()) => {
-                let (norm, finite) = norm_and_finite(&values, &self.table);
-                self.deltas.insert(lease, values);
+    fn screen(&mut self, lease: LeaseId, payload: Bytes) -> ControlEvent {
+        match self.deltas.insert(lease, payload) {
+            Ok(values) => {
+                let (norm, finite) = norm_and_finite(values, &self.table);
                 ControlEvent::Screened { lease, finite, length_ok: true, norm }
             }
             Err(error) => {
                 tracing::warn!("the delta of {lease}: {error}");
                 let length_ok = !matches!(error, CodecError::Length { .. });
-                self.spare.push(values);
                 ControlEvent::Screened { lease, finite: false, length_ok, norm: 0.0 }
             }
         }
-    }
-
-    fn discard(&mut self, lease: LeaseId) {
-        self.spare.extend(self.deltas.remove(&lease));
-        self.spare.truncate(SPARE_MAX);
     }
 
     fn parameters(&mut self) -> Parameters {

@@ -20,6 +20,9 @@ use crate::storage::{self, BEST, BestRecord, Checkpoint, METRICS, RunFolder, Sto
 /// Versions that may wait for evaluation: each is a whole copy of the master.
 const SNAPSHOTS_MAX: usize = 2;
 
+/// Bytes of versions that may wait: of a large model none does, and merging waits instead.
+const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
+
 /// Samples of one evaluation step.
 const BATCH_ROWS: usize = 256;
 
@@ -130,7 +133,7 @@ pub struct Evaluation {
 /// The thread's handle.
 #[derive(Debug)]
 pub struct EvaluationThread {
-    /// Takes work; waits when two pieces are under way.
+    /// Takes work; waits when enough is under way.
     pub work: SyncSender<Work>,
     /// Gives the state back for [`Finisher::finish`].
     pub thread: JoinHandle<anyhow::Result<Finisher>>,
@@ -148,7 +151,7 @@ pub struct Finisher {
 struct Best {
     epoch: u32,
     metrics: Metrics,
-    values: Vec<f32>,
+    /// Where its values are: another copy in memory would be one too many.
     path: PathBuf,
 }
 
@@ -158,7 +161,8 @@ impl Evaluation {
     /// # Errors
     /// When the device cannot hold the model, or the system gives no thread.
     pub fn start(self, events: mpsc::Sender<ControlEvent>) -> anyhow::Result<EvaluationThread> {
-        let (work, queue) = sync_channel(SNAPSHOTS_MAX);
+        let waiting = SNAPSHOT_BYTES_MAX / (4 * self.plan.tensors().elements()).max(1);
+        let (work, queue) = sync_channel(waiting.min(SNAPSHOTS_MAX));
         let predictor = Predictor::new(&self.plan, &model::cpu())?;
         let best = self.best_before()?;
         let mut finisher = Finisher { evaluation: self, predictor, best };
@@ -180,9 +184,8 @@ impl Evaluation {
     fn best_before(&self) -> anyhow::Result<Option<Best>> {
         let Some(BestRecord { epoch, metrics }) = &self.best else { return Ok(None) };
         let path = self.folder.path().join(BEST);
-        let values = storage::read_parameters(&path, self.plan.tensors())?;
         let metrics = serde_json::from_value(metrics.clone())?;
-        Ok(Some(Best { epoch: *epoch, metrics, values, path }))
+        Ok(Some(Best { epoch: *epoch, metrics, path }))
     }
 }
 
@@ -208,7 +211,7 @@ impl Finisher {
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
-                self.keep_best(record.epoch, metrics, values)?;
+                self.keep_best(record.epoch, metrics, &values)?;
             }
             self.evaluation.folder.append_metrics(&record)?;
             // Nobody listens any more when the run was stopped.
@@ -251,12 +254,12 @@ impl Finisher {
         Ok(Some(evaluation(&self.predictor, batches(validation, BATCH_ROWS))?))
     }
 
-    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: Vec<f32>) -> anyhow::Result<()> {
+    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: &[f32]) -> anyhow::Result<()> {
         let better = self.best.as_ref().is_none_or(|best| metrics.loss() < best.metrics.loss());
         if better && metrics.loss().is_finite() {
             let Evaluation { plan, folder, names, .. } = &self.evaluation;
-            let path = folder.write_best(plan, names, &values)?;
-            self.best = Some(Best { epoch, metrics, values, path });
+            let path = folder.write_best(plan, names, values)?;
+            self.best = Some(Best { epoch, metrics, path });
         }
         Ok(())
     }
@@ -272,7 +275,11 @@ impl Finisher {
         let bytes: Vec<u8> = last.iter().flat_map(|value| value.to_le_bytes()).collect();
         let digest = Digest::of(&bytes);
         let (model, best_epoch, validation, values) = match self.best.take() {
-            Some(best) => (best.path, Some(best.epoch), Some(best.metrics), best.values),
+            Some(best) => {
+                drop(last);
+                let values = storage::read_parameters(&best.path, plan.tensors())?;
+                (best.path, Some(best.epoch), Some(best.metrics), values)
+            }
             None => (final_path, None, None, last),
         };
         self.predictor.load(&values)?;

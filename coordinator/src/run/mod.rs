@@ -3,7 +3,9 @@
 //! - [`control`]: the task that owns the engine; every event of the run passes through it in order
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
-//! - [`sessions`]: who is connected, lost, back; [`grants`]: which uploads may run
+//! - [`deltas`]: those that were examined and wait to be merged
+//! - [`sessions`]: who is connected, lost, back
+//! - [`grants`]: which uploads may run; [`versions`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
@@ -12,12 +14,14 @@ mod board;
 mod control;
 mod curve;
 mod data_plane;
+mod deltas;
 mod ending;
 mod evaluation;
 mod grants;
 mod keeping;
 mod sessions;
 mod tally;
+mod versions;
 
 use bytes::Bytes;
 use engine::WorkerKey;
@@ -34,6 +38,7 @@ pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
 pub use keeping::{Constants, Shell};
 pub use tally::{Tally, WorkerTally};
+pub use versions::VersionPlace;
 
 /// Tells the control task when the thread that holds it panics: the run would wait for ever.
 struct Alarm(mpsc::Sender<ControlEvent>);
@@ -70,6 +75,8 @@ pub enum Outgoing {
         contains: Vec<LeaseId>,
         /// What is sent.
         parameters: Parameters,
+        /// Held until it is sent.
+        place: VersionPlace,
     },
 }
 
@@ -173,6 +180,8 @@ pub enum DataCommand {
         contains: Vec<LeaseId>,
         /// To whom.
         outgoing: mpsc::Sender<Outgoing>,
+        /// Held until they are sent.
+        place: VersionPlace,
     },
     /// Give the master as it is now to evaluation.
     Evaluate(EpochRecord),

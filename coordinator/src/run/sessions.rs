@@ -104,7 +104,7 @@ impl Control {
         let ready = session.ready;
         self.sessions.by_connection.remove(&before);
         self.sessions.by_connection.insert(connection, worker);
-        self.grants.forget(worker);
+        self.forget_wishes(worker);
         if self.finished {
             let ended = self.farewell(worker);
             self.send(worker, ended);
@@ -145,7 +145,7 @@ impl Control {
             "{} is lost: {reason}; it has {seconds} s to come back",
             self.tally.name(number)
         ));
-        self.grants.forget(worker);
+        self.forget_wishes(worker);
         self.tell(Event::WorkerDetached { worker });
         self.grant();
         self.check_deserted();
@@ -166,6 +166,12 @@ impl Control {
         }
     }
 
+    /// What a worker asked for does not outlive its connection.
+    fn forget_wishes(&mut self, worker: WorkerKey) {
+        self.grants.forget(worker);
+        self.pulls.retain(|(waiting, ..)| *waiting != worker);
+    }
+
     fn left(&mut self, worker: WorkerKey, reason: &str) {
         let Some(session) = self.sessions.by_worker.remove(&worker) else { return };
         self.sessions.by_connection.remove(&session.connection);
@@ -173,7 +179,7 @@ impl Control {
             let reason = printable(reason);
             self.display.say(&format!("{} left: {reason}", self.tally.name(session.number)));
         }
-        self.grants.forget(worker);
+        self.forget_wishes(worker);
         if session.ready {
             self.tell(Event::WorkerLeft { worker });
         }
@@ -196,7 +202,8 @@ impl Control {
             // A request for another run crossed with an assignment: the worker asks again.
             ToCoordinator::LeaseRequest { .. } => {}
             ToCoordinator::Pull { lease, pending } => {
-                self.tell(Event::Pulled { worker, lease, pending });
+                self.pulls.push_back((worker, lease, pending));
+                self.pull();
             }
             ToCoordinator::Progress { lease, steps } => {
                 self.tell(Event::Progress { worker, lease, steps });

@@ -4,36 +4,43 @@
 //! - `GET /v1/status`: how the run stands, for bearers of the run's token
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
+//!
+//! Connections are taken in by [`accept`] and counted by [`visitors`], sessions by [`places`];
+//! [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
 
+mod accept;
 mod page;
+mod places;
 mod session;
+mod throttle;
+mod transfers;
+mod visitors;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::Router;
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
+use axum::{Extension, Router};
 use bytes::Bytes;
-use protocol::limits::MESSAGE_BYTES_MAX;
+use protocol::limits::{MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
 use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::run::{Board, ControlEvent};
+use places::Places;
+use visitors::{Visitor, Visitors};
+
 pub use page::is_built as page_is_built;
 
 /// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.
 const READ_BUFFER_BYTES: usize = 16 << 10;
-
-/// Bytes of messages that a session may hold back when its worker reads slowly.
-const WRITE_BUFFER_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// What all sessions of a coordinator share.
 #[derive(Debug)]
@@ -44,6 +51,8 @@ pub struct Shared {
     control: mpsc::Sender<ControlEvent>,
     board: Arc<Board>,
     sessions: AtomicU64,
+    visitors: Arc<Visitors>,
+    places: Arc<Places>,
     /// Bytes of all messages and shards, from the coordinator's side.
     pub traffic: Arc<Traffic>,
 }
@@ -74,6 +83,8 @@ impl Shared {
             control,
             board,
             sessions: AtomicU64::new(0),
+            visitors: Visitors::new(),
+            places: Arc::default(),
             traffic: Arc::default(),
         }
     }
@@ -97,15 +108,12 @@ impl Shared {
     }
 }
 
-/// Serves until `shutdown` resolves.
-///
-/// # Errors
-/// When the listener fails.
+/// Serves until `shutdown` resolves. A listener that fails is tried again.
 pub async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) {
     let router = Router::new()
         .route("/", get(async || Redirect::temporary("/join")))
         .route("/join", get(page::join))
@@ -114,19 +122,13 @@ pub async fn serve(
         .route("/v1/shards/{digest}", get(shard))
         .route("/v1/status", get(status))
         .layer(map_response(page::protect))
-        .with_state(shared);
-    // A session's messages are small and answer each other: none may wait for the one before it to
-    // be acknowledged.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("a connection keeps Nagle's delay: {error}");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+        .with_state(shared.clone());
+    accept::serve(listener, router, shared, shutdown).await;
 }
 
 async fn worker(
     State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Arc<Visitor>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -149,7 +151,7 @@ async fn worker(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| session::run(socket, shared))
+        .on_upgrade(move |socket| session::run(socket, shared, visitor))
 }
 
 async fn shard(

@@ -1,8 +1,8 @@
 //! One worker's session: frames in, frames out. What they mean is decided by the control task.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -11,17 +11,20 @@ use engine::WorkerKey;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use protocol::chunk::{self, Assembly, Progress};
-use protocol::limits::{HELLO_TIMEOUT, IDLE_TIMEOUT, PING_INTERVAL, WRITE_TIMEOUT};
+use protocol::limits::{
+    HELLO_TIMEOUT, IDLE_TIMEOUT, MESSAGES_WAITING_MAX, PING_INTERVAL, WRITE_TIMEOUT,
+};
 use protocol::message::{ToCoordinator, ToWorker, bounded_text};
 use protocol::{Hello, LeaseId, Report, SessionId, frame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Shared;
+use super::places::Place;
+use super::throttle::Throttle;
+use super::transfers::Transfers;
+use super::visitors::Visitor;
 use crate::run::{ControlEvent, Outgoing};
-
-/// Messages that may wait for a worker. A lease loop has a handful under way.
-const OUTGOING_MAX: usize = 64;
 
 /// Why a session ends, with the code that its close frame carries.
 #[derive(Debug)]
@@ -30,47 +33,69 @@ struct Close {
     reason: String,
     /// The worker will not come back, or is not welcome: its leases are given up at once.
     goodbye: bool,
+    /// Whether a worker that is refused for it may try again later.
+    retry: bool,
 }
 
 impl Close {
     fn protocol(error: impl std::fmt::Display) -> Self {
-        Self { code: close_code::PROTOCOL, reason: error.to_string(), goodbye: true }
+        let reason = error.to_string();
+        Self { code: close_code::PROTOCOL, reason, goodbye: true, retry: false }
     }
 
     fn normal(reason: &str) -> Self {
-        Self { code: close_code::NORMAL, reason: reason.to_owned(), goodbye: false }
+        let reason = reason.to_owned();
+        Self { code: close_code::NORMAL, reason, goodbye: false, retry: false }
     }
 
     fn policy(reason: &str) -> Self {
-        Self { code: close_code::POLICY, reason: reason.to_owned(), goodbye: false }
+        let reason = reason.to_owned();
+        Self { code: close_code::POLICY, reason, goodbye: false, retry: false }
     }
 }
 
-/// Runs one session from its upgrade to its end.
-pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>) {
+/// Time for the last words of a session, and as much for the worker to end it too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SILENCE: &str = "nothing was heard of the worker for too long";
+
+/// Runs one session from its upgrade to its end. Its connection is counted as long.
+pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Visitor>) {
     let (sink, stream) = socket.split();
-    let granted = Granted::default();
+    let open = Transfers::default();
     let mut writer = Writer {
         sink,
         shared: shared.clone(),
         transfers: 0,
-        granted: granted.clone(),
+        open: open.clone(),
         waiting: VecDeque::new(),
     };
-    let mut reader = Reader { stream, shared: shared.clone(), assembly: None, granted };
-    let close = match reader.hello().await {
-        Ok(hello) => joined(hello, &mut reader, &mut writer, &shared).await,
+    let throttle = Throttle::new();
+    let mut reader = Reader { stream, shared: shared.clone(), assembly: None, open, throttle };
+    let close = match reader.admitted().await {
+        Ok((hello, place)) => {
+            visitor.has_shown_token();
+            let close = joined(hello, &mut reader, &mut writer, &shared).await;
+            drop(place);
+            close
+        }
         Err(close) => {
-            let reason = bounded_text(&close.reason);
+            let (reason, retry) = (bounded_text(&close.reason), close.retry);
             // The worker is told even if it will not listen: it may be a person's mistake.
-            let _ = writer.message(&ToWorker::Refused { reason, retry: false }, &[]).await;
+            let _ = writer.message(&ToWorker::Refused { reason, retry }, &[]).await;
             close
         }
     };
     tracing::debug!("session ended: {}", close.reason);
     let frame = CloseFrame { code: close.code, reason: close_text(&close.reason).into() };
+    let farewell = async {
+        // Fails when the worker closed first: its own frame is then the one that is answered.
+        let _ = writer.sink.send(Message::Close(Some(frame))).await;
+        let _ = writer.sink.close().await;
+    };
     // The other end may be gone already, which is as good.
-    let _ = timeout(WRITE_TIMEOUT, writer.sink.send(Message::Close(Some(frame)))).await;
+    let _ = timeout(CLOSE_TIMEOUT, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, reader.hear_out()).await;
 }
 
 /// What fits into a close frame, which carries 125 bytes, two of them the code.
@@ -89,7 +114,7 @@ async fn joined(
     shared: &Arc<Shared>,
 ) -> Close {
     let key = WorkerKey(shared.sessions.fetch_add(1, Ordering::Relaxed) + 1);
-    let (outgoing, mut queue) = mpsc::channel(OUTGOING_MAX);
+    let (outgoing, mut queue) = mpsc::channel(MESSAGES_WAITING_MAX);
     let welcome = [
         ToWorker::Welcome {
             session: SessionId(key.0),
@@ -103,16 +128,15 @@ async fn joined(
         }
     }
     let joined = ControlEvent::Joined { worker: key, hello: Box::new(hello), outgoing };
-    if shared.control.send(joined).await.is_err() && shared.board.restarts() {
-        let reason = "the coordinator restarts".to_owned();
-        let told = writer.message(&ToWorker::Refused { reason, retry: true }, &[]).await;
-        return told.err().unwrap_or_else(|| Close::normal("the coordinator restarts"));
-    }
-    if shared.control.is_closed() {
-        let run = shared.assignment.run;
-        let ended = ToWorker::Ended { run, reason: "the run is over".to_owned() };
-        let told = writer.message(&ended, &[]).await;
-        return told.err().unwrap_or_else(|| Close::normal("the run is over"));
+    if shared.control.send(joined).await.is_err() {
+        let (run, restarts) = (shared.assignment.run, shared.board.restarts());
+        let reason = if restarts { "the coordinator restarts" } else { "the run is over" };
+        let message = match reason.to_owned() {
+            reason if restarts => ToWorker::Refused { reason, retry: true },
+            reason => ToWorker::Ended { run, reason },
+        };
+        let told = writer.message(&message, &[]).await;
+        return told.err().unwrap_or_else(|| Close::normal(reason));
     }
     let close = tokio::select! {
         close = reader.run(key) => close,
@@ -125,23 +149,24 @@ async fn joined(
     close
 }
 
-/// Leases whose upload was granted and has not begun. Written by the writer, as grants go out.
-type Granted = Arc<Mutex<HashSet<LeaseId>>>;
-
 struct Reader {
     stream: SplitStream<WebSocket>,
     shared: Arc<Shared>,
     assembly: Option<(LeaseId, Report, Assembly)>,
-    granted: Granted,
+    open: Transfers,
+    throttle: Throttle,
 }
 
 impl Reader {
     /// The next binary frame.
     async fn frame(&mut self, limit: Duration) -> Result<Bytes, Close> {
         loop {
-            let message = timeout(limit, self.stream.next())
-                .await
-                .map_err(|_| Close::policy("nothing was heard of the worker for too long"))?;
+            let message =
+                timeout(limit, self.stream.next()).await.map_err(|_| Close::policy(SILENCE))?;
+            self.throttle.pass().await;
+            if self.open.are_overdue() {
+                return Err(Close::policy("an upload that was granted does not come"));
+            }
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.shared.traffic.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -159,18 +184,31 @@ impl Reader {
         }
     }
 
-    async fn hello(&mut self) -> Result<Hello, Close> {
-        let bytes = self.frame(HELLO_TIMEOUT).await?;
+    /// Hears out what is under way: the system takes the last words back when it closes a connection
+    /// on which bytes came that nobody read.
+    async fn hear_out(&mut self) {
+        while let Some(Ok(_)) = self.stream.next().await {
+            self.throttle.pass().await;
+        }
+    }
+
+    /// The first message, and the place that it gives the worker.
+    async fn admitted(&mut self) -> Result<(Hello, Place), Close> {
+        // Once for all: pings before it do not count.
+        let first = timeout(HELLO_TIMEOUT, self.frame(HELLO_TIMEOUT)).await;
+        let bytes = first.map_err(|_| Close::policy(SILENCE))??;
         let (message, _) = frame::decode::<ToCoordinator>(&bytes).map_err(Close::protocol)?;
         let ToCoordinator::Hello(hello) = message else {
             return Err(Close::protocol("a session starts with Hello"));
         };
-        if self.shared.admits(&hello.token) {
-            Ok(hello)
-        } else {
-            Err(Close::policy(
+        if !self.shared.admits(&hello.token) {
+            return Err(Close::policy(
                 "the token does not admit to this run; use the --token that herd train printed",
-            ))
+            ));
+        }
+        match self.shared.places.take(hello.identity, hello.slot) {
+            Ok(place) => Ok((hello, place)),
+            Err(full) => Err(Close { retry: full.retry(), ..Close::policy(&full.to_string()) }),
         }
     }
 
@@ -195,7 +233,7 @@ impl Reader {
             ToCoordinator::Hello(_) => Err(Close::protocol("a session has one Hello")),
             ToCoordinator::Bye { reason } => Err(Close { goodbye: true, ..Close::normal(&reason) }),
             ToCoordinator::Delta { lease, transfer, total, report } => {
-                if !locked(&self.granted).remove(&lease) {
+                if !self.open.begin(lease) {
                     return Err(Close::policy("a delta came whose upload was not granted"));
                 }
                 let assignment = &self.shared.assignment;
@@ -203,8 +241,10 @@ impl Reader {
                 if self.assembly.is_some() {
                     return Err(Close::protocol("a delta came before the last one was complete"));
                 }
+                let bytes = payload.len();
                 let progress = Assembly::start(transfer, total, limit, payload);
-                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+                let progress = progress.map_err(Close::protocol)?;
+                Ok(self.assembled(worker, lease, report, progress, bytes))
             }
             ToCoordinator::Chunk { transfer, offset } => {
                 let (lease, report, assembly) = self
@@ -212,7 +252,14 @@ impl Reader {
                     .take()
                     .ok_or_else(|| Close::protocol("a chunk of no transfer came"))?;
                 let progress = assembly.push(transfer, offset, &payload);
-                Ok(self.assembled(worker, lease, report, progress.map_err(Close::protocol)?))
+                let progress = progress.map_err(Close::protocol)?;
+                Ok(self.assembled(worker, lease, report, progress, payload.len()))
+            }
+            ToCoordinator::Pull { lease, .. } => {
+                if !self.open.pulled(lease) {
+                    return Err(Close::policy("the worker pulls without waiting for the answers"));
+                }
+                Ok(Some(ControlEvent::Message { worker, message }))
             }
             message => Ok(Some(ControlEvent::Message { worker, message })),
         }
@@ -224,7 +271,9 @@ impl Reader {
         lease: LeaseId,
         report: Report,
         progress: Progress,
+        bytes: usize,
     ) -> Option<ControlEvent> {
+        self.open.came(bytes, matches!(progress, Progress::Complete(_)));
         match progress {
             Progress::Partial(assembly) => {
                 self.assembly = Some((lease, report, assembly));
@@ -241,14 +290,9 @@ struct Writer {
     sink: SplitSink<WebSocket, Message>,
     shared: Arc<Shared>,
     transfers: u32,
-    granted: Granted,
+    open: Transfers,
     /// Parameters that came while others were sent.
     waiting: VecDeque<Outgoing>,
-}
-
-/// The lock is held for single set operations, which cannot fail half-way.
-fn locked(granted: &Granted) -> MutexGuard<'_, HashSet<LeaseId>> {
-    granted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
@@ -279,9 +323,12 @@ impl Writer {
         outgoing: Outgoing,
         queue: &mut mpsc::Receiver<Outgoing>,
     ) -> Result<(), Close> {
-        let (lease, contains, parameters) = match outgoing {
+        // The place of the version is held until it is sent.
+        let (lease, contains, parameters, _place) = match outgoing {
             Outgoing::Message(message) => return self.control(&message).await,
-            Outgoing::Parameters { lease, contains, parameters } => (lease, contains, parameters),
+            Outgoing::Parameters { lease, contains, parameters, place } => {
+                (lease, contains, parameters, place)
+            }
         };
         self.transfers = self.transfers.wrapping_add(1);
         let transfer = self.transfers;
@@ -298,6 +345,7 @@ impl Writer {
             self.message(&message, piece).await?;
             self.let_pass(queue).await?;
         }
+        self.open.answered(lease);
         Ok(())
     }
 
@@ -313,8 +361,10 @@ impl Writer {
     }
 
     async fn control(&mut self, message: &ToWorker) -> Result<(), Close> {
-        if let ToWorker::Grant { lease } = message {
-            locked(&self.granted).insert(*lease);
+        match message {
+            ToWorker::Grant { lease } => self.open.granted(*lease),
+            ToWorker::Ack { lease, .. } => self.open.ended(*lease),
+            _ => {}
         }
         self.message(message, &[]).await?;
         match message {
