@@ -12,6 +12,9 @@ use super::{preset, reference};
 /// Begins the name of every environment variable that sets a key.
 const PREFIX: &str = "HERD_";
 
+/// Begins the names of those that only tests of Herd set; they are no keys.
+const TESTS: &str = "HERD_TEST_CHECKPOINT_";
+
 /// The key that names the preset to start from.
 const PRESET: &str = "preset";
 
@@ -129,6 +132,9 @@ fn environment_layer(variables: &[(String, String)], folder: &Path) -> Result<Tr
     let names = short_names();
     let mut layer = Tree::default();
     for (variable, text) in variables {
+        if variable.starts_with(TESTS) {
+            continue;
+        }
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
         let origin = Origin::Environment(variable.clone());
         let name = name.to_ascii_lowercase();

@@ -168,8 +168,11 @@ pub fn read_parameters(path: &Path, table: &TensorTable) -> Result<Vec<f32>, Sto
     parameters(path, &load(path)?, table, "")
 }
 
-/// Reads a checkpoint: the parameters and the momentum, which may be empty.
-pub(super) fn decode_checkpoint(
+/// Reads a checkpoint's file from its content: the parameters and the momentum, which may be empty.
+///
+/// # Errors
+/// When the file is damaged or has other tensors.
+pub fn decode_checkpoint(
     path: &Path,
     content: &[u8],
     table: &TensorTable,

@@ -22,13 +22,15 @@ mod store;
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use checkpoint::{BestRecord, Checkpoint, Loaded, Record};
-pub use file::{ModelFile, decode_parameters, encode_model, read_parameters, write_model};
+pub use file::{
+    ModelFile, decode_checkpoint, decode_parameters, encode_model, read_parameters, write_model,
+};
 pub use find::{Found, find, find_run};
 pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder, plan_of};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};

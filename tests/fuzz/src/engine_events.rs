@@ -82,6 +82,7 @@ fn config(input: &mut Input<'_>) -> Config {
         schedule: Schedule::default(),
         inner_momentum: words >= 128,
         workers_min: u32::from(input.u8() % 4),
+        deterministic: mode == Mode::Synchronous && words / 64 % 2 == 1,
     }
 }
 
@@ -93,7 +94,14 @@ impl Scene {
         let place = usize::from(input.u8()) % WORKERS;
         let worker = self.key(place);
         match word % 16 {
-            0 => Event::WorkerJoined { worker },
+            0 => match input.u8() % 8 {
+                0 => Event::WorkerDetached { worker },
+                1 => {
+                    let leases = (0..input.u8() % 4).map(|_| self.lease(input).1).collect();
+                    Event::WorkerReturned { worker, leases }
+                }
+                _ => Event::WorkerJoined { worker },
+            },
             1 => {
                 self.left[place] += 1;
                 Event::WorkerLeft { worker }
@@ -190,7 +198,7 @@ impl Scene {
                 assert_eq!(counted, self.config.epoch_samples(), "each row is counted once");
             }
             Action::Finished { .. } => self.finished = true,
-            Action::Snapshot { .. } | Action::Acknowledge { .. } => {}
+            Action::Snapshot { .. } | Action::Acknowledge { .. } | Action::LeaseEnded { .. } => {}
         }
     }
 }

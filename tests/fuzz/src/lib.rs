@@ -3,13 +3,14 @@
 //! - [`run`]: gives bytes to a target; what it must not do (panic, take memory that the input does
 //!   not justify, read its own output otherwise) ends in a panic
 //! - `wire`: messages, chunks, tensors, shards; `files`: data, models, jobs; `session`: a worker;
-//!   `engine_events`: the coordinator's decisions
+//!   `engine_events`: the coordinator's decisions; `checkpoint`: what they go on from
 //! - `corpus/TARGET/`: inputs that every test run tries; `tests/it` changes them in cheap ways.
 //!   `seed-*` come from Herd's encoders, `found-*` from the fuzzer, others from what once went wrong
 //! - `src/bin/fuzz_target.rs`: the program of `cargo xtask fuzz`, which libFuzzer drives
 //!
 //! A new target is a variant of [`Target`], an arm of [`run`] and a folder of inputs.
 
+mod checkpoint;
 mod engine_events;
 mod files;
 mod input;
@@ -57,11 +58,13 @@ pub enum Target {
     Job,
     /// Model files.
     Safetensors,
+    /// Checkpoints: their parameters, and the state of the engine.
+    Checkpoint,
 }
 
 impl Target {
     /// All targets with their names, which are those of the folders in `corpus`.
-    pub const ALL: [(Self, &str); 13] = [
+    pub const ALL: [(Self, &str); 14] = [
         (Self::ToCoordinator, "to_coordinator"),
         (Self::ToWorker, "to_worker"),
         (Self::Chunks, "chunks"),
@@ -75,6 +78,7 @@ impl Target {
         (Self::SpecJson, "spec_json"),
         (Self::Job, "job"),
         (Self::Safetensors, "safetensors"),
+        (Self::Checkpoint, "checkpoint"),
     ];
 
     /// The target of that name.
@@ -115,6 +119,7 @@ pub fn run(target: Target, data: &[u8]) {
         Target::SpecJson => files::spec_json(data),
         Target::Job => files::job(data),
         Target::Safetensors => files::safetensors(data),
+        Target::Checkpoint => checkpoint::run(data),
     }
     // The highest mark so far: the first input to pass it is the one that this is about.
     let peak = ALLOCATOR.max_allocated();

@@ -322,6 +322,7 @@ fn assignment(choice: u8) -> Assignment {
         shards: shards().iter().map(info).collect(),
         download: if choice % 8 < 4 { Codec::F16 } else { Codec::F32 },
         upload: if choice % 16 < 8 { Codec::F16 } else { Codec::F32 },
+        fresh_optimizer: choice % 32 < 16,
     }
 }
 

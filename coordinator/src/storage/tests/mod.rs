@@ -1,5 +1,9 @@
 //! Tests of run folders and model files.
 
+pub(crate) mod course;
+mod damage;
+mod store;
+
 use std::fs;
 use std::path::Path;
 
@@ -19,7 +23,7 @@ fn job(flags: &[(&str, &str)]) -> Job {
     resolve(None, &[], &flags.iter().map(setting).collect::<Vec<_>>()).unwrap()
 }
 
-fn plan(units: u32) -> Plan {
+pub(crate) fn plan(units: u32) -> Plan {
     let text = format!(
         "input = [2]\nloss = \"mse\"\noptimizer = \"sgd\"\n\
          layers = [{{ type = \"dense\", units = {units} }}, {{ type = \"batch_normalization\" }}]"
