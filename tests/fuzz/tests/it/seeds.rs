@@ -131,6 +131,7 @@ fn to_worker() -> Vec<(&'static str, ToWorker)> {
         shards: vec![ShardInfo { digest: Digest([0x11; 32]), rows: 1000, bytes: 786_432 }],
         download: Codec::F16,
         upload: Codec::F32,
+        fresh_optimizer: true,
     };
     let segment = |shard, start, count| Segment { shard, start, count };
     let lease = Lease {
