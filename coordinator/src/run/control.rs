@@ -15,8 +15,8 @@ use super::board::Board;
 use super::ending::Ending;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
+use super::pulls::Pulls;
 use super::tally::{Tally, printable};
-use super::versions::Versions;
 use super::{ControlEvent, DataCommand, Outgoing};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
@@ -55,9 +55,7 @@ pub struct Control {
     /// The leases that are out.
     leased: HashMap<LeaseId, Leased>,
     grants: Grants,
-    versions: Versions,
-    /// Pulls that wait until a version may be sent.
-    pulls: VecDeque<(WorkerKey, LeaseId, Vec<LeaseId>)>,
+    pulls: Pulls,
     evaluations_due: u32,
     /// Local worker processes at the start.
     local_workers: usize,
@@ -116,8 +114,7 @@ impl Control {
             held: HashMap::new(),
             leased: HashMap::new(),
             grants: Grants::new(model_bytes),
-            versions: Versions::new(model_bytes),
-            pulls: VecDeque::new(),
+            pulls: Pulls::new(model_bytes),
             evaluations_due: 0,
             local_workers,
             processes: None,
@@ -146,11 +143,12 @@ impl Control {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                () = self.versions.freed(), if !self.pulls.is_empty() => self.pull(),
+                () = self.pulls.ready(Instant::now()) => {}
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
                 () = sleep_until(self.show_at) => {}
             }
+            self.pull();
             self.show();
         }
         let status = self.engine.status();
@@ -230,7 +228,7 @@ impl Control {
             self.display.say(&format!("{} left: {reason}", self.tally.name(worker)));
         }
         self.grants.forget(worker);
-        self.pulls.retain(|(waiting, ..)| *waiting != worker);
+        self.pulls.forget(worker);
         self.leased.retain(|_, leased| leased.worker != worker);
         if session.ready {
             self.tell(Event::WorkerLeft { worker });
@@ -254,8 +252,7 @@ impl Control {
             // A request for another run crossed with an assignment: the worker asks again.
             ToCoordinator::LeaseRequest { .. } => {}
             ToCoordinator::Pull { lease, pending } => {
-                self.pulls.push_back((worker, lease, pending));
-                self.pull();
+                self.pulls.add(Instant::now(), (worker, lease, pending));
             }
             ToCoordinator::Progress { lease, steps } => {
                 self.tell(Event::Progress { worker, lease, steps });
@@ -282,11 +279,10 @@ impl Control {
         }
     }
 
-    /// Tells the pulls that wait, as long as versions may be sent.
+    /// Tells the pulls that wait, as long as there is room for a version.
     fn pull(&mut self) {
-        while !self.versions.is_full(self.engine.version_now())
-            && let Some((worker, lease, pending)) = self.pulls.pop_front()
-        {
+        while let Some(pull) = self.pulls.next(Instant::now(), self.engine.version_now()) {
+            let (worker, lease, pending) = pull;
             self.tell(Event::Pulled { worker, lease, pending });
         }
     }
@@ -364,7 +360,7 @@ impl Control {
             Action::Snapshot { worker, lease, contains, version } => {
                 if let Some(session) = self.sessions.get(&worker) {
                     let outgoing = session.outgoing.clone();
-                    let place = self.versions.place(version);
+                    let place = self.pulls.place(version);
                     self.command(DataCommand::Snapshot { lease, contains, outgoing, place });
                 }
             }

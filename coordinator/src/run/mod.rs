@@ -4,7 +4,7 @@
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`deltas`]: those that were examined and wait to be merged
-//! - [`grants`]: which uploads may run; [`versions`]: which versions may be on their way
+//! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
 
@@ -16,8 +16,8 @@ mod deltas;
 mod ending;
 mod evaluation;
 mod grants;
+mod pulls;
 mod tally;
-mod versions;
 
 use bytes::Bytes;
 use engine::WorkerKey;
@@ -30,8 +30,8 @@ pub use control::{Control, Display};
 pub use data_plane::DataPlane;
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
+pub use pulls::VersionPlace;
 pub use tally::{Tally, WorkerTally};
-pub use versions::VersionPlace;
 
 /// Tells the control task when the thread that holds it panics: the run would wait for ever.
 struct Alarm(mpsc::Sender<ControlEvent>);
