@@ -68,12 +68,12 @@ fn a_class_behind_one_router_joins_while_strangers_idle() {
     let mut herd = herd(&["train", "--workers", "0"]).folder(folder.path()).start();
     let invitation = herd.invitation();
     let idle: Vec<_> = (0..100).map(|_| raw::tcp(&invitation)).collect();
-    // They hold a lot more connections than strangers may, and stay.
+    // More sessions than one address may have strangers.
     let mut class: Vec<Stranger> = (0..30)
         .flat_map(|laptop| (0..7).map(move |slot| (laptop, slot)))
         .map(|(laptop, slot)| Stranger::join(&invitation, laptop, slot).0)
         .collect();
-    let tab: Vec<Stranger> =
+    let others: Vec<Stranger> =
         (0..90).map(|number| Stranger::join(&invitation, 1000 + number, 0).0).collect();
     for stranger in &mut class {
         stranger.say(&ToCoordinator::Bye { reason: "done".to_owned() }, &[]);
@@ -81,7 +81,7 @@ fn a_class_behind_one_router_joins_while_strangers_idle() {
     for stranger in class {
         assert_eq!(stranger.closed(), (1000, "done".to_owned()));
     }
-    drop((idle, tab));
+    drop((idle, others));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn places_that_are_not_used_are_given_to_others() {
             idler
         })
         .collect();
-    // Three versions are under way at a time. This one pulls and does not read.
+    // Few versions are under way at a time. This one pulls and does not read.
     let (mut deaf, assignment) = Stranger::join(&invitation, 5, 0);
     let lease = deaf.lease(&assignment).id;
     deaf.say(&ToCoordinator::Pull { lease, pending: Vec::new() }, &[]);
