@@ -39,8 +39,8 @@ impl Predictor {
     /// # Errors
     /// When the vector has another length.
     pub fn load(&mut self, flat: &[f32]) -> Result<(), Error> {
-        // Before the new ones are there: of a large model there is no room for two.
-        self.weights.clear();
+        // First: of a large model there is no room for two.
+        self.unload();
         let table = self.plan.tensors();
         let tensors = upload(table, flat, &self.device, DType::F32)?;
         self.weights = table
@@ -50,6 +50,11 @@ impl Predictor {
             .map(|(info, values)| Weight::new(info, values, false))
             .collect();
         Ok(())
+    }
+
+    /// Lets go of all tensors until the next [`Self::load`].
+    pub fn unload(&mut self) {
+        self.weights.clear();
     }
 
     /// The outputs of samples, row by row: probabilities where the model ends in softmax.

@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use crate::limits::CHUNK_BYTES_MAX;
 
+/// How long the pieces of a payload over [`CHUNK_BYTES_MAX`] are cut: sockets keep buffers for the
+/// longest message that they have seen, and a coordinator has many sockets.
+pub const PIECE_BYTES: usize = 64 << 10;
+
 /// Why a piece of a transfer is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
@@ -39,10 +43,8 @@ pub enum ChunkError {
 /// The pieces of a payload with their offsets; the first travels with the message that announces
 /// the transfer, the others as `Chunk`s.
 pub fn pieces(payload: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    payload
-        .chunks(CHUNK_BYTES_MAX)
-        .enumerate()
-        .map(|(index, piece)| ((index * CHUNK_BYTES_MAX) as u64, piece))
+    let bytes = if payload.len() > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+    payload.chunks(bytes).enumerate().map(move |(index, piece)| ((index * bytes) as u64, piece))
 }
 
 /// Puts one transfer together. At most one is under way per direction of a session.

@@ -15,9 +15,9 @@ use super::ending::Ending;
 use super::evaluation::EpochRecord;
 use super::grants::Grants;
 use super::keeping::{Constants, Keeping};
+use super::pulls::Pulls;
 use super::sessions::Sessions;
 use super::tally::Tally;
-use super::versions::Versions;
 use super::{ControlEvent, DataCommand};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
@@ -57,9 +57,7 @@ pub struct Control {
     pub(super) leased: HashMap<LeaseId, Leased>,
     pub(super) grants: Grants,
     pub(super) keeping: Keeping,
-    versions: Versions,
-    /// Pulls that wait until a version may be sent.
-    pub(super) pulls: VecDeque<(WorkerKey, LeaseId, Vec<LeaseId>)>,
+    pub(super) pulls: Pulls,
     evaluations_due: u32,
     /// Local worker processes at the start.
     local_workers: usize,
@@ -147,8 +145,7 @@ impl Control {
             leased: HashMap::new(),
             grants: Grants::new(parts.model_bytes),
             keeping: Keeping::new(now, parts.checkpoint_interval, parts.constants),
-            versions: Versions::new(parts.model_bytes),
-            pulls: VecDeque::new(),
+            pulls: Pulls::new(parts.model_bytes),
             evaluations_due: 0,
             local_workers: parts.local_workers,
             processes: None,
@@ -177,13 +174,14 @@ impl Control {
                     Some(event) => self.take(event),
                     None => break,
                 },
-                () = self.versions.freed(), if !self.pulls.is_empty() => self.pull(),
+                () = self.pulls.ready(Instant::now()) => {}
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at) => self.check_deserted(),
                 () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
                 () = sleep_until(self.keeping.due()) => {}
                 () = sleep_until(self.show_at) => {}
             }
+            self.pull();
             self.keep();
             self.show();
         }
@@ -250,11 +248,10 @@ impl Control {
         }
     }
 
-    /// Tells the pulls that wait, as long as versions may be sent.
+    /// Tells the pulls that wait, as long as there is room for a version.
     pub(super) fn pull(&mut self) {
-        while !self.versions.is_full(self.engine.version_now())
-            && let Some((worker, lease, pending)) = self.pulls.pop_front()
-        {
+        while let Some(pull) = self.pulls.next(Instant::now(), self.engine.version_now()) {
+            let (worker, lease, pending) = pull;
             self.tell(Event::Pulled { worker, lease, pending });
         }
     }
@@ -330,7 +327,7 @@ impl Control {
             }
             Action::Snapshot { worker, lease, contains, version } => {
                 if let Some(outgoing) = self.sessions.outgoing(worker) {
-                    let place = self.versions.place(version);
+                    let place = self.pulls.place(version);
                     self.command(DataCommand::Snapshot { lease, contains, outgoing, place });
                 }
             }

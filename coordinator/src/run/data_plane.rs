@@ -1,7 +1,7 @@
 //! The thread that owns the master. Deltas are decoded, examined and merged here, versions encoded;
 //! all in the order in which the control task says so.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use protocol::{Codec, Digest, LeaseId, TensorTable};
 use tokio::sync::mpsc;
 
 use super::deltas::Deltas;
-use super::evaluation::{Snapshot, Work};
+use super::evaluation::{Snapshot, Work, Works};
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
 
 /// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
@@ -33,7 +33,7 @@ struct State {
     /// The current version, once somebody has pulled it.
     encoded: Option<Parameters>,
     events: mpsc::Sender<ControlEvent>,
-    evaluation: SyncSender<Work>,
+    evaluation: Works,
 }
 
 impl DataPlane {
@@ -46,7 +46,7 @@ impl DataPlane {
         table: TensorTable,
         codec: Codec,
         events: mpsc::Sender<ControlEvent>,
-        evaluation: SyncSender<Work>,
+        evaluation: Works,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
         let mut state = State {
@@ -95,15 +95,19 @@ impl State {
                     None
                 }
                 DataCommand::Evaluate(record) => {
-                    let values = self.master.values().to_vec();
-                    // Waits when evaluation is epochs behind: memory stays bounded.
-                    let _ = self.evaluation.send(Work::Evaluate(Snapshot { record, values }));
+                    // Waits when evaluation is behind: memory stays bounded.
+                    self.evaluation.give(|| {
+                        let values = self.master.values().to_vec();
+                        Work::Evaluate(Snapshot { record, values })
+                    });
                     None
                 }
                 DataCommand::Keep(checkpoint) => {
-                    let values = self.master.values().to_vec();
-                    let momentum = self.master.momentum().to_vec();
-                    let _ = self.evaluation.send(Work::Keep { checkpoint, values, momentum });
+                    self.evaluation.give(|| {
+                        let values = self.master.values().to_vec();
+                        let momentum = self.master.momentum().to_vec();
+                        Work::Keep { checkpoint, values, momentum }
+                    });
                     None
                 }
             };

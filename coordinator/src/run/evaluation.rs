@@ -2,7 +2,7 @@
 //! It alone touches the run folder while a run goes on.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
@@ -17,11 +17,11 @@ use crate::data::{Dataset, Names, batches};
 use crate::predict::evaluation;
 use crate::storage::{self, BEST, BestRecord, Checkpoint, METRICS, RunFolder, Store};
 
-/// Versions that may wait for evaluation: each is a whole copy of the master.
-const SNAPSHOTS_MAX: usize = 2;
+/// Versions in evaluation and waiting for it: each is a whole copy of the master.
+const SNAPSHOTS_MAX: usize = 3;
 
-/// Bytes of versions that may wait: of a large model none does, and merging waits instead.
-const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
+/// Their bytes: of a large model there is one at a time, and merging waits instead.
+const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 
 /// Samples of one evaluation step.
 const BATCH_ROWS: usize = 256;
@@ -133,10 +133,29 @@ pub struct Evaluation {
 /// The thread's handle.
 #[derive(Debug)]
 pub struct EvaluationThread {
-    /// Takes work; waits when enough is under way.
-    pub work: SyncSender<Work>,
+    /// Takes work.
+    pub work: Works,
     /// Gives the state back for [`Finisher::finish`].
     pub thread: JoinHandle<anyhow::Result<Finisher>>,
+}
+
+/// Takes work to the thread, with a bounded number of copies of the master.
+#[derive(Debug)]
+pub struct Works {
+    queue: Sender<Work>,
+    /// One item for each version that may be made.
+    places: Receiver<()>,
+}
+
+impl Works {
+    /// Waits for a place, and only then makes a snapshot and hands it over. Does nothing when the
+    /// thread has ended.
+    pub fn give(&self, make: impl FnOnce() -> Work) {
+        if self.places.recv().is_ok() {
+            // What the thread ended with is told by who joins it.
+            let _ = self.queue.send(make());
+        }
+    }
 }
 
 /// Ends a run: writes the last model and tests the best.
@@ -161,8 +180,12 @@ impl Evaluation {
     /// # Errors
     /// When the device cannot hold the model, or the system gives no thread.
     pub fn start(self, events: mpsc::Sender<ControlEvent>) -> anyhow::Result<EvaluationThread> {
-        let waiting = SNAPSHOT_BYTES_MAX / (4 * self.plan.tensors().elements()).max(1);
-        let (work, queue) = sync_channel(waiting.min(SNAPSHOTS_MAX));
+        let by_bytes = SNAPSHOT_BYTES_MAX / (4 * self.plan.tensors().elements()).max(1);
+        let (work, queue) = channel();
+        let (freed, places) = channel();
+        for _ in 0..by_bytes.clamp(1, SNAPSHOTS_MAX) {
+            freed.send(())?;
+        }
         let predictor = Predictor::new(&self.plan, &model::cpu())?;
         let best = self.best_before()?;
         let mut finisher = Finisher { evaluation: self, predictor, best };
@@ -171,14 +194,15 @@ impl Evaluation {
         let thread =
             thread::Builder::new().name("herd-evaluation".to_owned()).spawn(move || {
                 let _alarm = Alarm(events.clone());
-                let ended = pool.install(|| finisher.run(queue, &events).map(|()| finisher));
+                let ended =
+                    pool.install(|| finisher.run(queue, &freed, &events).map(|()| finisher));
                 if ended.is_err() {
                     // Nobody listens any more when the run is over anyway.
                     let _ = events.blocking_send(ControlEvent::Failed);
                 }
                 ended
             })?;
-        Ok(EvaluationThread { work, thread })
+        Ok(EvaluationThread { work: Works { queue: work, places }, thread })
     }
 
     fn best_before(&self) -> anyhow::Result<Option<Best>> {
@@ -193,6 +217,7 @@ impl Finisher {
     fn run(
         &mut self,
         queue: Receiver<Work>,
+        freed: &Sender<()>,
         events: &mpsc::Sender<ControlEvent>,
     ) -> anyhow::Result<()> {
         for work in queue {
@@ -200,6 +225,9 @@ impl Finisher {
                 Work::Evaluate(snapshot) => snapshot,
                 Work::Keep { checkpoint, values, momentum } => {
                     let number = self.keep(*checkpoint, &values, &momentum)?;
+                    drop((values, momentum));
+                    // The data plane ends before this thread does, with nobody to take a place.
+                    let _ = freed.send(());
                     // Nobody listens any more after the run's last checkpoint.
                     let _ = events.blocking_send(ControlEvent::Kept(number));
                     continue;
@@ -213,6 +241,9 @@ impl Finisher {
                 record.validation_mae = finite(metrics.mae());
                 self.keep_best(record.epoch, metrics, &values)?;
             }
+            drop(values);
+            // Nobody waits for a place when the run is over.
+            let _ = freed.send(());
             self.evaluation.folder.append_metrics(&record)?;
             // Nobody listens any more when the run was stopped.
             let _ = events.blocking_send(ControlEvent::Evaluated(record));
@@ -251,7 +282,9 @@ impl Finisher {
     fn validate(&mut self, values: &[f32]) -> anyhow::Result<Option<Metrics>> {
         let Some(validation) = &self.evaluation.validation else { return Ok(None) };
         self.predictor.load(values)?;
-        Ok(Some(evaluation(&self.predictor, batches(validation, BATCH_ROWS))?))
+        let metrics = evaluation(&self.predictor, batches(validation, BATCH_ROWS))?;
+        self.predictor.unload();
+        Ok(Some(metrics))
     }
 
     fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: &[f32]) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`deltas`]: those that were examined and wait to be merged
 //! - [`sessions`]: who is connected, lost, back
-//! - [`grants`]: which uploads may run; [`versions`]: which versions may be on their way
+//! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
@@ -19,9 +19,9 @@ mod ending;
 mod evaluation;
 mod grants;
 mod keeping;
+mod pulls;
 mod sessions;
 mod tally;
-mod versions;
 
 use bytes::Bytes;
 use engine::WorkerKey;
@@ -37,8 +37,8 @@ pub use data_plane::DataPlane;
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
 pub use keeping::{Constants, Shell};
+pub use pulls::VersionPlace;
 pub use tally::{Tally, WorkerTally};
-pub use versions::VersionPlace;
 
 /// Tells the control task when the thread that holds it panics: the run would wait for ever.
 struct Alarm(mpsc::Sender<ControlEvent>);

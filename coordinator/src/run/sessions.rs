@@ -169,7 +169,7 @@ impl Control {
     /// What a worker asked for does not outlive its connection.
     fn forget_wishes(&mut self, worker: WorkerKey) {
         self.grants.forget(worker);
-        self.pulls.retain(|(waiting, ..)| *waiting != worker);
+        self.pulls.forget(worker);
     }
 
     fn left(&mut self, worker: WorkerKey, reason: &str) {
@@ -202,7 +202,7 @@ impl Control {
             // A request for another run crossed with an assignment: the worker asks again.
             ToCoordinator::LeaseRequest { .. } => {}
             ToCoordinator::Pull { lease, pending } => {
-                self.pulls.push_back((worker, lease, pending));
+                self.pulls.add(Instant::now(), (worker, lease, pending));
                 self.pull();
             }
             ToCoordinator::Progress { lease, steps } => {

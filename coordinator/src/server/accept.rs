@@ -6,7 +6,7 @@
 //! - a write that gets nowhere for [`WRITE_TIMEOUT`] ends its connection: [`Patient`] sees to it
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -133,8 +133,9 @@ async fn connection(
 fn refuse(stream: TcpStream, full: Full, refusals: &Arc<Semaphore>) {
     let answer = full.answer();
     let Ok(place) = refusals.clone().try_acquire_owned() else {
-        // The socket is new: its buffer takes the answer at once, or the answer is lost.
-        let _ = stream.try_write(answer.as_bytes());
+        // The socket is new: its buffer takes the answer at once, or the answer is lost. Not through
+        // the runtime, which does not know yet that the socket can be written to.
+        let _ = stream.into_std().and_then(|mut stream| stream.write(answer.as_bytes()));
         return;
     };
     tokio::spawn(async move {
@@ -201,7 +202,7 @@ impl Patient {
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end does not read")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end reads too slowly")))
     }
 }
 

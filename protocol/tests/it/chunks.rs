@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use protocol::chunk::{Assembly, ChunkError, Progress, pieces};
+use protocol::chunk::{Assembly, ChunkError, PIECE_BYTES, Progress, pieces};
 use protocol::limits::CHUNK_BYTES_MAX;
 
 use super::cases;
@@ -50,12 +50,13 @@ proptest! {
 }
 
 #[test]
-fn a_sender_cuts_at_the_limit() {
+fn a_sender_cuts_what_is_over_the_limit_into_small_pieces() {
     for length in [1, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX - 5] {
         let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         let cut: Vec<(u64, &[u8])> = pieces(&payload).collect();
-        assert_eq!(cut.len(), length.div_ceil(CHUNK_BYTES_MAX));
-        assert!(cut.iter().all(|(_, piece)| (1..=CHUNK_BYTES_MAX).contains(&piece.len())));
+        let bytes = if length > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+        assert_eq!(cut.len(), length.div_ceil(bytes));
+        assert!(cut.iter().all(|(_, piece)| (1..=bytes).contains(&piece.len())));
         let first = Bytes::copy_from_slice(cut[0].1);
         let mut progress = Assembly::start(1, length as u64, length as u64, first).unwrap();
         for (offset, piece) in &cut[1..] {

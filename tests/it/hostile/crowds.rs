@@ -1,18 +1,18 @@
 //! Too many at once, too slow, too greedy: others notice nothing.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 
 use protocol::ToCoordinator;
-use protocol::limits::{PULLS_MAX, STRANGERS_PER_ADDRESS_MAX};
-use tests::process::herd;
+use protocol::limits::{PULLS_MAX, REQUEST_HEAD_TIMEOUT, STRANGERS_PER_ADDRESS_MAX};
+use tests::process::{TIMEOUT, herd};
 use tests::raw;
 use tests::stranger::Stranger;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::{Beside, Findings, POLICY};
@@ -21,27 +21,17 @@ use crate::memory;
 /// An address of this machine that no worker comes from.
 const ELSEWHERE: &str = "127.0.0.2:0";
 
-/// How long a connection must last to count as let in. Less than a request may take.
-const LASTING: Duration = Duration::from_secs(3);
-
-/// What became of a connection.
-enum Met {
-    LetIn(tokio::net::TcpStream),
-    Refused(String),
-}
-
-async fn meet(address: SocketAddr) -> Met {
+async fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(ELSEWHERE.parse().unwrap()).unwrap();
-    let mut stream = socket.connect(address).await.unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// What a connection is told until it ends, and when it has ended.
+async fn hear_out(mut stream: TcpStream) -> (String, Instant) {
     let mut answer = Vec::new();
-    match timeout(LASTING, stream.read_to_end(&mut answer)).await {
-        Ok(read) => {
-            read.unwrap();
-            Met::Refused(String::from_utf8_lossy(&answer).into_owned())
-        }
-        Err(_) => Met::LetIn(stream),
-    }
+    timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.expect("an end in time").unwrap();
+    (String::from_utf8_lossy(&answer).into_owned(), Instant::now())
 }
 
 #[test]
@@ -49,26 +39,26 @@ fn a_thousand_connections_without_token_keep_no_worker_out() {
     let beside = Beside::start();
     let address = beside.invitation.host().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut let_in, mut refused) = (Vec::new(), 0);
-    for met in runtime.block_on(join_all((0..1000).map(|_| meet(address)))) {
-        match met {
-            Met::LetIn(stream) => let_in.push(stream),
-            Met::Refused(answer) => {
-                let told = answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n")
-                    && answer.contains("\r\nretry-after: 5\r\n")
-                    && answer.ends_with("wait until they are cut\n");
-                assert!(told, "{answer:?}");
-                refused += 1;
-            }
-        }
-    }
-    assert_eq!(
-        (let_in.len(), refused),
-        (STRANGERS_PER_ADDRESS_MAX, 1000 - STRANGERS_PER_ADDRESS_MAX)
-    );
+    let start = Instant::now();
+    let streams = runtime.block_on(join_all((0..1000).map(|_| connect(address))));
     // While they are there, a worker joins.
-    let _ = Stranger::join(&beside.invitation, 1, 0);
-    drop(let_in);
+    drop(Stranger::join(&beside.invitation, 1, 0));
+    let heard = runtime.block_on(join_all(streams.into_iter().map(hear_out)));
+    // Who was let in is cut without a word, as no request came.
+    let (refused, let_in): (Vec<_>, Vec<_>) =
+        heard.into_iter().partition(|(answer, _)| !answer.is_empty());
+    for (answer, _) in &refused {
+        let told = answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n")
+            && answer.contains("\r\nretry-after: 5\r\n")
+            && answer.ends_with("wait until they are cut\n");
+        assert!(told, "{answer:?}");
+    }
+    assert!(let_in.len() >= STRANGERS_PER_ADDRESS_MAX, "{} were let in", let_in.len());
+    // Unless the machine was so slow that some had been cut before others came.
+    let last = refused.iter().map(|(_, at)| *at).max().expect("some are refused");
+    if last - start < REQUEST_HEAD_TIMEOUT {
+        assert_eq!(let_in.len(), STRANGERS_PER_ADDRESS_MAX);
+    }
     beside.end();
 }
 
@@ -77,13 +67,13 @@ fn a_class_behind_one_router_joins_while_strangers_idle() {
     let folder = tempfile::tempdir().unwrap();
     let mut herd = herd(&["train", "--workers", "0"]).folder(folder.path()).start();
     let invitation = herd.invitation();
-    let idle: Vec<TcpStream> = (0..100).map(|_| raw::tcp(&invitation)).collect();
-    // They hold a lot more connections than strangers may, and stay.
+    let idle: Vec<_> = (0..100).map(|_| raw::tcp(&invitation)).collect();
+    // More sessions than one address may have strangers.
     let mut class: Vec<Stranger> = (0..30)
         .flat_map(|laptop| (0..7).map(move |slot| (laptop, slot)))
         .map(|(laptop, slot)| Stranger::join(&invitation, laptop, slot).0)
         .collect();
-    let tab: Vec<Stranger> =
+    let others: Vec<Stranger> =
         (0..90).map(|number| Stranger::join(&invitation, 1000 + number, 0).0).collect();
     for stranger in &mut class {
         stranger.say(&ToCoordinator::Bye { reason: "done".to_owned() }, &[]);
@@ -91,7 +81,7 @@ fn a_class_behind_one_router_joins_while_strangers_idle() {
     for stranger in class {
         assert_eq!(stranger.closed(), (1000, "done".to_owned()));
     }
-    drop((idle, tab));
+    drop((idle, others));
 }
 
 #[test]
@@ -102,7 +92,7 @@ fn a_bearer_is_no_stranger() {
     let (host, token) = (invitation.host(), &invitation.token);
     let request =
         format!("GET /v1/status HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
-    let viewers: Vec<TcpStream> = (0..STRANGERS_PER_ADDRESS_MAX + 50)
+    let viewers: Vec<_> = (0..STRANGERS_PER_ADDRESS_MAX + 50)
         .map(|_| {
             let mut stream = raw::tcp(&invitation);
             stream.write_all(request.as_bytes()).unwrap();
@@ -141,7 +131,7 @@ fn places_that_are_not_used_are_given_to_others() {
             idler
         })
         .collect();
-    // Three versions are under way at a time. This one pulls and does not read.
+    // Few versions are under way at a time. This one pulls and does not read.
     let (mut deaf, assignment) = Stranger::join(&invitation, 5, 0);
     let lease = deaf.lease(&assignment).id;
     deaf.say(&ToCoordinator::Pull { lease, pending: Vec::new() }, &[]);
@@ -156,7 +146,9 @@ fn places_that_are_not_used_are_given_to_others() {
         stranger.keep_pinging();
     }
     patient.offer(lease.id, 1);
-    herd.wait_for("stranger 5 left: the worker reads too slowly");
+    // The session's own clock or that of its socket, whichever is earlier.
+    let line = herd.wait_for("stranger 5 left: ");
+    assert!(line.contains("reads too slowly"), "{line}");
     let mut findings = Findings::default();
     for idler in idlers {
         let name = "who never uploads";
