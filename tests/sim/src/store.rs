@@ -36,7 +36,11 @@ impl World {
         if above.busy || above.checkpoint_at > now {
             return Ok(());
         }
-        let Some(state) = above.engine.state() else { return Ok(()) };
+        let Some(state) = above.engine.state() else {
+            // A deterministic run that was stopped within a round ends with its last checkpoint.
+            self.over = above.finished;
+            return Ok(());
+        };
         above.checkpoint_at = u64::MAX;
         above.busy = true;
         let rows = std::mem::take(&mut above.rows);
@@ -184,6 +188,7 @@ impl World {
         let same = status.finished == self.model.finished;
         ensure!(same, "I6 restarts", "finished is {} after a restart", status.finished);
         self.over = status.finished;
+        self.stopped = false;
         let checkpoint_at = self.now + self.plan.checkpoint_every;
         self.above = Some(Above::new(engine, master, digest, checkpoint_at));
         self.risen = self.now;

@@ -79,6 +79,8 @@ pub(crate) struct World {
     /// When a version rose last, or the run went on otherwise.
     pub(crate) risen: u64,
     pub(crate) over: bool,
+    /// Somebody has stopped the run since the coordinator started.
+    pub(crate) stopped: bool,
     events: u64,
     at_once: u64,
     pub(crate) trace: Option<Vec<String>>,
@@ -105,6 +107,7 @@ impl World {
             disk: Disk::default(),
             risen: 0,
             over: false,
+            stopped: false,
             events: 0,
             at_once: 0,
             trace: trace.then(Vec::new),
@@ -222,7 +225,7 @@ impl World {
             ensure!(false, "ends", "the run is over without a coordinator");
             return Err(crate::failure::Finding { checker: "ends", message: String::new() });
         };
-        self.model.finish(&above.engine.status())?;
+        self.model.finish(&above.engine.status(), self.stopped)?;
         above.check_memory(&self.model)?;
         Ok(Outcome {
             digest: digest(above.master.values()) ^ digest(above.master.momentum()).rotate_left(1),

@@ -31,6 +31,7 @@ impl Model {
     }
 
     pub(super) fn ordered(&mut self, lease: Option<LeaseId>, order: &MergeOrder) -> Check {
+        ensure!(!self.finished, "ends", "{order:?} after the end");
         if let Some(lease) = lease {
             let deterministic = self.config.deterministic;
             let last = self.accumulated.last().and_then(|last| self.leases.get(last));
