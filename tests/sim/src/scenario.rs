@@ -201,7 +201,7 @@ fn attempt(plan: &Plan, trace: &mut Option<Vec<String>>) -> Check<Outcome> {
             }
         }));
     });
-    let mut world = World::new(plan.clone(), trace.is_some());
+    let mut world = World::new(plan, trace.is_some());
     SIMULATES.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     SIMULATES.set(false);

@@ -87,7 +87,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, trace: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, trace: bool) -> Self {
         let table = table();
         let values = first_values(&table, plan.seed);
         let mut world = Self {
@@ -111,14 +111,18 @@ impl World {
             events: 0,
             at_once: 0,
             trace: trace.then(Vec::new),
-            plan,
+            plan: plan.clone(),
         };
+        world.log(|| format!("{:?}", plan.config));
+        for (index, worker) in plan.fleet.iter().enumerate() {
+            world.log(|| format!("worker {index}: {worker:?}"));
+        }
         world.at(0, Due::Start);
-        for (index, worker) in world.plan.fleet.clone().into_iter().enumerate() {
+        for (index, worker) in plan.fleet.iter().enumerate() {
             world.at(worker.joins, Due::Connect(index, 0));
         }
-        for (time, fault) in std::mem::take(&mut world.plan.faults) {
-            world.at(time, Due::Fault(fault));
+        for (time, fault) in &plan.faults {
+            world.at(*time, Due::Fault(*fault));
         }
         world.at(world.plan.quiet, Due::Quiet);
         world
@@ -209,7 +213,9 @@ impl World {
         let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
         let rates = honest.map(|worker| worker.rate);
         let rate = match config.mode {
-            Mode::Asynchronous => rates.fold(0.0, f64::max),
+            Mode::Asynchronous if config.frequency != Frequency::Epoch => rates.fold(0.0, f64::max),
+            // Somebody slow may have had the whole epoch before the others came.
+            Mode::Asynchronous => rates.fold(f64::MAX, f64::min),
             Mode::Synchronous => rates.fold(f64::MAX, f64::min) / 3.0,
         };
         let samples = match config.frequency {
