@@ -51,7 +51,7 @@ fn master_of(config: Config, workers: u64, seed: u64) -> Vec<f32> {
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
         let pick = (number >> 33) as usize;
         stage.now += SECOND;
-        if pick % 5 == 0 || held.is_empty() {
+        if pick.is_multiple_of(5) || held.is_empty() {
             let worker = WorkerKey(names[pick % names.len()]);
             actions = stage.tell(Event::LeaseRequested { worker });
         } else if pick % 11 == 1 {

@@ -6,7 +6,7 @@ use engine::{Config, Engine, Master, State};
 use protocol::Version;
 
 use crate::disk::{Checkpoint, Row};
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use crate::plan::MILLISECOND;
 use crate::plane::Job;
 use crate::shell::Above;
@@ -175,8 +175,7 @@ impl World {
             }
         };
         let (Some(engine), Some(master)) = (engine, master) else {
-            ensure!(false, "I6 restarts", "the checkpoint is refused");
-            return Ok(());
+            fail!("I6 restarts", "the checkpoint is refused");
         };
         #[cfg(feature = "sabotage")]
         let engine = sabotaged(engine, self.plan.bug);

@@ -276,7 +276,7 @@ impl World {
         match worker.plan.kind {
             Kind::NotFinite => delta[0] = f32::NAN,
             Kind::Huge => delta.iter_mut().for_each(|value| *value *= 1e6),
-            Kind::Large => delta.iter_mut().for_each(|value| *value *= 6.0),
+            Kind::Large => delta.iter_mut().for_each(|value| *value *= 9.0),
             Kind::Short => drop(delta.pop()),
             _ => worker.pending.push((lease, delta.clone())),
         }

@@ -7,7 +7,7 @@ use protocol::{LeaseId, TensorTable};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use crate::model::Model;
 use crate::net::{Down, Net, Up};
 use crate::plan::{Fault, Kind, Plan, SECOND};
@@ -228,8 +228,7 @@ impl World {
 
     fn finish(&mut self) -> Check<Outcome> {
         let Some(above) = &self.above else {
-            ensure!(false, "ends", "the run is over without a coordinator");
-            return Err(crate::failure::Finding { checker: "ends", message: String::new() });
+            fail!("ends", "the run is over without a coordinator");
         };
         self.model.finish(&above.engine.status(), self.stopped)?;
         above.check_memory(&self.model)?;
