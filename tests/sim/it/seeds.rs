@@ -89,7 +89,7 @@ fn all_that_can_happen_does() {
         "start 5",
     ];
     let mut missing: Vec<&str> = wanted.to_vec();
-    for seed in 0..400 {
+    for seed in 0..1500 {
         let scenario = Scenario::of(seed);
         if missing.is_empty() {
             return;

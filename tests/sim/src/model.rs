@@ -60,6 +60,8 @@ enum Expected {
     NoScreen(LeaseId),
     /// The lease ends, merged with this factor or refused.
     End(LeaseId, Result<f64, Reason>),
+    /// Of a worker's leases only these may go on, and those whose delta is here.
+    Only(WorkerKey, Vec<LeaseId>),
 }
 
 /// The model.
@@ -73,6 +75,8 @@ pub(crate) struct Model {
     open: BTreeSet<LeaseId>,
     units: BTreeMap<u64, Vec<Segment>>,
     present: BTreeSet<WorkerKey>,
+    /// Whose connections are lost.
+    away: BTreeSet<WorkerKey>,
     /// Versions ordered, and whose delta made each.
     version: u64,
     makers: Vec<Option<WorkerKey>>,
@@ -110,6 +114,7 @@ impl Model {
             open: BTreeSet::new(),
             units: BTreeMap::new(),
             present: BTreeSet::new(),
+            away: BTreeSet::new(),
             version: 0,
             makers: Vec::new(),
             digests: vec![digest],
@@ -142,7 +147,16 @@ impl Model {
             }
             Event::WorkerLeft { worker } => {
                 self.present.remove(worker);
+                self.away.remove(worker);
+                Expected::Only(*worker, Vec::new())
+            }
+            Event::WorkerDetached { worker } => {
+                self.away.insert(*worker);
                 Expected::Anything
+            }
+            Event::WorkerReturned { worker, leases } => {
+                self.away.remove(worker);
+                Expected::Only(*worker, leases.clone())
             }
             Event::Pulled { worker, lease, pending } => {
                 match self.leases.get_mut(lease).filter(|known| known.worker == *worker) {
@@ -229,6 +243,12 @@ impl Model {
                 let other = actions.iter().find(about(lease)).filter(|_| reason == Reason::Fenced);
                 ensure!(other.is_none(), "I3 refusals", "{lease} is fenced, and yet {other:?}");
             }
+            Expected::Only(worker, named) => {
+                let left = self.open.iter().filter(|lease| !named.contains(lease));
+                let mut left = left.filter_map(|lease| self.leases.get(lease));
+                let kept = left.find(|known| known.worker == worker && !known.received);
+                ensure!(kept.is_none(), "I1 ends", "{worker} is gone, and not {kept:?}");
+            }
             Expected::Screen(lease) => {
                 let screened = actions.contains(&Action::Screen { lease });
                 ensure!(screened, "I1 deltas", "the delta of {lease} was not screened");
@@ -289,7 +309,8 @@ impl Model {
     fn leased(&mut self, worker: WorkerKey, lease: &Lease) -> Check {
         let id = lease.id;
         ensure!(!self.finished, "ends", "{id} after the end");
-        ensure!(self.present.contains(&worker), "leases", "{id} goes to {worker}, who is gone");
+        let there = self.present.contains(&worker) && !self.away.contains(&worker);
+        ensure!(there, "leases", "{id} goes to {worker}, who is gone");
         ensure!(id.incarnation == self.incarnation, "lease names", "{id} is of another start");
         ensure!(lease.epoch >= self.durable.complete, "I1 rows", "{id} is of a complete epoch");
         let settled = self.rows(lease).any(|row| *row != 0);
@@ -379,6 +400,7 @@ impl Model {
     ) -> Check {
         let right = version.number == self.version && version.incarnation == self.incarnation;
         ensure!(right, "I2 versions", "{id} gets {version}");
+        ensure!(!self.away.contains(&worker), "pulls", "{id} gets parameters that nobody takes");
         let usual = self.durable.norms.median();
         let Some(known) = self.leases.get_mut(&id).filter(|known| known.worker == worker) else {
             fail!("pulls", "{worker} gets parameters for {id}, which it never had");

@@ -321,6 +321,8 @@ fn fleet(dice: &mut Dice, scenario: Scenario, workers: u64, config: &Config) -> 
         let slow = scenario == Scenario::HalfSlow && index % 2 == 1 || dice.chance(0.03);
         let kind = match scenario {
             _ if index < honest => Kind::Honest,
+            // Whoever changed a delta would change the master, and be right to.
+            Scenario::Deterministic if dice.chance(0.2) => Kind::Meddler,
             Scenario::Deterministic => Kind::Honest,
             Scenario::Hostile if alike => same,
             Scenario::Hostile => dice.pick(&BAD),
