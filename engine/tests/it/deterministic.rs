@@ -127,7 +127,7 @@ fn a_restart_cuts_the_same_units() {
     }
 }
 
-/// The simulation's seeds 31 and 39 of deterministic: the only lease of an epoch's short last round
+/// The simulation's seeds 39 and 1834 of deterministic: the only lease of an epoch's short last round
 /// was lost, the round forgot its epoch, and the next worker got a unit of the next epoch in it.
 #[test]
 fn a_short_round_whose_lease_is_lost_takes_nothing_of_the_next_epoch() {

@@ -76,7 +76,7 @@ fn leases_of_an_earlier_start_are_fenced() {
     assert_eq!(contains, [old.id], "in the master or lost: to be forgotten");
 }
 
-/// The simulation's seed 200 of checkpoint-crash: the machine failed between the commit of the last
+/// The simulation's seed 76 of checkpoint-crash: the machine failed between the commit of the last
 /// checkpoint and the end of the program, and the run that went on waited for samples for ever.
 #[test]
 fn a_run_that_was_over_is_over_after_a_restart() {
