@@ -95,6 +95,7 @@ impl Engine {
     /// In rounds: a lease of the running round; or a copy of one, once there is nothing else to do
     /// in it; or early one of the next.
     fn choose_in_round(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
+        // Before what follows: such a round keeps its epoch even while all its leases are lost.
         if self.config.deterministic {
             return self.choose_in_order(now, worker);
         }

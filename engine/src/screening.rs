@@ -58,6 +58,11 @@ impl Screening {
         if per_step(norm, steps) > NORM_MAX { Err(Reason::Norm) } else { Ok(1.0) }
     }
 
+    /// For a checkpoint: without what can be computed.
+    pub(crate) fn saved(&self) -> Self {
+        Self { sorted: Vec::new(), ..self.clone() }
+    }
+
     /// As it was, from a checkpoint, which does not hold what can be computed.
     pub(crate) fn sorted(mut self) -> Self {
         self.sorted = self.recent.iter().copied().collect();

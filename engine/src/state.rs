@@ -97,7 +97,7 @@ impl Engine {
             last_unit: self.units.last(),
             totals,
             open,
-            screening: self.screening.clone(),
+            screening: self.screening.saved(),
         })
     }
 

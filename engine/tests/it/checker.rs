@@ -86,7 +86,7 @@ impl Checker {
                     if self.config.mode == Mode::Asynchronous {
                         // What was refused, or is not known, is in no version and never will be.
                         let at = |own: &LeaseId| self.contained.get(own);
-                        let late = |own: &&LeaseId| at(*own).is_some_and(|at| *at > version.number);
+                        let late = |own: &&LeaseId| at(own).is_some_and(|at| *at > version.number);
                         assert_eq!(contains.iter().find(late), None, "not contained");
                     }
                 }

@@ -5,6 +5,10 @@ mod checker;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod deterministic;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod fleet_runs;
@@ -14,6 +18,8 @@ mod histories;
 mod maths;
 #[cfg(test)]
 mod quadratic;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod scenes;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An engine told one event at a time, and what to look for in its actions.
 
-use engine::{Action, Config, Engine, Event, Timestamp, WorkerKey};
+use engine::{Action, Config, End, Engine, Event, State, Timestamp, WorkerKey};
 use protocol::{Lease, LeaseId, Outcome};
 
 use crate::checker::Checker;
@@ -8,7 +8,8 @@ use crate::checker::Checker;
 /// An engine whose data plane answers at once.
 pub(crate) struct Stage {
     pub(crate) engine: Engine,
-    checker: Checker,
+    /// None after a restart: the checker knows nothing of what was before.
+    checker: Option<Checker>,
     pub(crate) now: u64,
     pub(crate) norm: f64,
     pub(crate) finite: bool,
@@ -16,14 +17,27 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(config: Config) -> Self {
-        let checker = Checker::new(&config);
+        let checker = Some(Checker::new(&config));
         Self { engine: Engine::new(config).unwrap(), checker, now: 0, norm: 1.0, finite: true }
+    }
+
+    /// The next start of the coordinator, from the state as a product stores it.
+    pub(crate) fn restart(&self, config: Config) -> Self {
+        let text = serde_json::to_string(&self.engine.state().unwrap()).unwrap();
+        let state: State = serde_json::from_str(&text).unwrap();
+        let config = Config { incarnation: self.engine.version_now().incarnation + 1, ..config };
+        let engine = Engine::restore(config, state).unwrap();
+        Self { engine, checker: None, now: 0, norm: 1.0, finite: true }
+    }
+
+    fn see(&mut self, actions: &[Action]) {
+        self.checker.iter_mut().for_each(|checker| checker.see(actions));
     }
 
     /// Tells an event, answers what the data plane would, and returns all actions.
     pub(crate) fn tell(&mut self, event: Event) -> Vec<Action> {
         let mut actions = self.engine.handle(Timestamp(self.now), event);
-        self.checker.see(&actions);
+        self.see(&actions);
         let mut seen = 0;
         while seen < actions.len() {
             let answer = match &actions[seen] {
@@ -39,7 +53,7 @@ impl Stage {
             seen += 1;
             if let Some(answer) = answer {
                 let more = self.engine.handle(Timestamp(self.now), answer);
-                self.checker.see(&more);
+                self.see(&more);
                 actions.extend(more);
             }
         }
@@ -94,6 +108,13 @@ pub(crate) fn outcome(actions: &[Action], of: LeaseId) -> Option<Outcome> {
 pub(crate) fn snapshot(actions: &[Action]) -> Option<(u64, Vec<LeaseId>)> {
     actions.iter().find_map(|action| match action {
         Action::Snapshot { version, contains, .. } => Some((version.number, contains.clone())),
+        _ => None,
+    })
+}
+
+pub(crate) fn end(actions: &[Action], of: LeaseId) -> Option<End> {
+    actions.iter().find_map(|action| match action {
+        Action::LeaseEnded { lease, end, .. } if *lease == of => Some(*end),
         _ => None,
     })
 }

@@ -18,13 +18,22 @@ pub(crate) type Check<T = ()> = Result<T, Finding>;
 
 /// A finding unless the condition holds.
 macro_rules! ensure {
-    ($condition:expr, $checker:literal, $($message:tt)+) => {
-        if !$condition {
-            return Err($crate::failure::Finding { checker: $checker, message: format!($($message)+) });
+    ($condition:expr, $checker:literal, $($message:tt)+) => {{
+        // By a name: a comparison with NaN does not hold, and that is what is wanted.
+        let holds: bool = $condition;
+        if !holds {
+            $crate::failure::fail!($checker, $($message)+);
         }
+    }};
+}
+
+/// A finding.
+macro_rules! fail {
+    ($checker:literal, $($message:tt)+) => {
+        return Err($crate::failure::Finding { checker: $checker, message: format!($($message)+) })
     };
 }
-pub(crate) use ensure;
+pub(crate) use {ensure, fail};
 
 /// A seed whose run broke a promise.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! What goes wrong, and when it stops.
 
+use engine::Event;
+
 use crate::failure::Check;
 use crate::net::Up;
 use crate::plan::{Fault, Kind, SECOND};
@@ -47,6 +49,10 @@ impl World {
                 }
             }
             Fault::CrashCoordinator { down } => self.crash_coordinator(down),
+            Fault::Stop => {
+                self.stopped = self.above.is_some();
+                return self.tell(Event::Stop);
+            }
             Fault::Rot => self.rots += 1,
         }
         Ok(())

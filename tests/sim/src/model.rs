@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{Action, Config, End, EpochSummary, Event, Mode, State, Strategy, WorkerKey};
 use protocol::{Lease, LeaseId, Outcome, Reason, Segment, TensorTable, Version};
 
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use crate::maths::{Norms, Parameters};
 
+mod ends;
 mod orders;
 mod restarts;
 
@@ -59,6 +60,8 @@ enum Expected {
     NoScreen(LeaseId),
     /// The lease ends, merged with this factor or refused.
     End(LeaseId, Result<f64, Reason>),
+    /// Of a worker's leases only these may go on, and those whose delta is here.
+    Only(WorkerKey, Vec<LeaseId>),
 }
 
 /// The model.
@@ -72,6 +75,8 @@ pub(crate) struct Model {
     open: BTreeSet<LeaseId>,
     units: BTreeMap<u64, Vec<Segment>>,
     present: BTreeSet<WorkerKey>,
+    /// Whose connections are lost.
+    away: BTreeSet<WorkerKey>,
     /// Versions ordered, and whose delta made each.
     version: u64,
     makers: Vec<Option<WorkerKey>>,
@@ -109,6 +114,7 @@ impl Model {
             open: BTreeSet::new(),
             units: BTreeMap::new(),
             present: BTreeSet::new(),
+            away: BTreeSet::new(),
             version: 0,
             makers: Vec::new(),
             digests: vec![digest],
@@ -141,7 +147,16 @@ impl Model {
             }
             Event::WorkerLeft { worker } => {
                 self.present.remove(worker);
+                self.away.remove(worker);
+                Expected::Only(*worker, Vec::new())
+            }
+            Event::WorkerDetached { worker } => {
+                self.away.insert(*worker);
                 Expected::Anything
+            }
+            Event::WorkerReturned { worker, leases } => {
+                self.away.remove(worker);
+                Expected::Only(*worker, leases.clone())
             }
             Event::Pulled { worker, lease, pending } => {
                 match self.leases.get_mut(lease).filter(|known| known.worker == *worker) {
@@ -228,6 +243,12 @@ impl Model {
                 let other = actions.iter().find(about(lease)).filter(|_| reason == Reason::Fenced);
                 ensure!(other.is_none(), "I3 refusals", "{lease} is fenced, and yet {other:?}");
             }
+            Expected::Only(worker, named) => {
+                let left = self.open.iter().filter(|lease| !named.contains(lease));
+                let mut left = left.filter_map(|lease| self.leases.get(lease));
+                let kept = left.find(|known| known.worker == worker && !known.received);
+                ensure!(kept.is_none(), "I1 ends", "{worker} is gone, and not {kept:?}");
+            }
             Expected::Screen(lease) => {
                 let screened = actions.contains(&Action::Screen { lease });
                 ensure!(screened, "I1 deltas", "the delta of {lease} was not screened");
@@ -288,7 +309,8 @@ impl Model {
     fn leased(&mut self, worker: WorkerKey, lease: &Lease) -> Check {
         let id = lease.id;
         ensure!(!self.finished, "ends", "{id} after the end");
-        ensure!(self.present.contains(&worker), "leases", "{id} goes to {worker}, who is gone");
+        let there = self.present.contains(&worker) && !self.away.contains(&worker);
+        ensure!(there, "leases", "{id} goes to {worker}, who is gone");
         ensure!(id.incarnation == self.incarnation, "lease names", "{id} is of another start");
         ensure!(lease.epoch >= self.durable.complete, "I1 rows", "{id} is of a complete epoch");
         let settled = self.rows(lease).any(|row| *row != 0);
@@ -339,99 +361,6 @@ impl Model {
         }
     }
 
-    fn ended(
-        &mut self,
-        worker: WorkerKey,
-        id: LeaseId,
-        (unit, in_epoch): (u64, bool),
-        end: End,
-    ) -> Check {
-        let complete = self.durable.complete;
-        let Some(known) = self.leases.get_mut(&id).filter(|known| known.worker == worker) else {
-            ensure!(false, "I1 ends", "{id} ends, and {worker} never had it");
-            return Ok(());
-        };
-        ensure!(known.end.is_none(), "I1 ends", "{id} ends twice: {:?}, {end:?}", known.end);
-        known.end = Some(end);
-        known.unit = unit;
-        self.open.remove(&id);
-        let epoch = known.lease.epoch;
-        ensure!(in_epoch == (epoch >= complete), "I1 ends", "{id}: in_epoch is {in_epoch}");
-        let (received, lease) = (known.received, known.lease.clone());
-        let segments = self.units.entry(unit).or_insert_with(|| lease.segments.clone());
-        ensure!(*segments == lease.segments, "I1 rows", "unit {unit} has other rows in {id}");
-        let samples = lease.samples();
-        let mark = match end {
-            End::Merged { version, staleness, late } => {
-                ensure!(received, "I1 ends", "{id} is merged and was never delivered");
-                self.check_age(id, version, staleness)?;
-                self.undecided += 1;
-                let counts = self.counts(epoch);
-                counts.samples += samples;
-                counts.units += 1;
-                counts.late += u64::from(late);
-                Some(MERGED)
-            }
-            End::Rejected { reason, dropped } => {
-                let counts = self.counts(epoch);
-                match reason {
-                    Reason::Duplicate => counts.duplicate += 1,
-                    _ => *counts.rejected.entry(reason).or_default() += 1,
-                }
-                if dropped {
-                    *counts.dropped.entry(reason).or_default() += samples;
-                }
-                dropped.then_some(DROPPED)
-            }
-            End::Released => {
-                self.counts(epoch).released += 1;
-                None
-            }
-        };
-        let Some(mark) = mark else { return Ok(()) };
-        for segment in &lease.segments {
-            let place = self.place(segment);
-            for row in &mut self.durable.rows[epoch as usize][place] {
-                ensure!(*row == 0, "I1 rows", "a row of {id} counts twice, by {end:?}");
-                *row = mark;
-            }
-        }
-        Ok(())
-    }
-
-    fn acknowledged(&mut self, worker: WorkerKey, id: LeaseId, outcome: Outcome) -> Check {
-        if outcome == Outcome::Rejected(Reason::Fenced) {
-            let earlier = id.incarnation != self.incarnation;
-            ensure!(earlier, "I3 refusals", "{id} is fenced and of this start");
-            return Ok(());
-        }
-        ensure!(
-            id.incarnation == self.incarnation,
-            "I3 refusals",
-            "{id} is not fenced: {outcome:?}"
-        );
-        // Another's lease, or one that ended long ago: nothing is said of what became of it.
-        if outcome == Outcome::Rejected(Reason::UnknownLease) {
-            return Ok(());
-        }
-        let Some(known) = self.leases.get_mut(&id).filter(|known| known.worker == worker) else {
-            ensure!(false, "outcomes", "{worker} hears of {id}, which it never had");
-            return Ok(());
-        };
-        let agrees = match (outcome, known.end) {
-            (Outcome::Merged(version), Some(End::Merged { version: said, .. })) => {
-                version == said && (version.number as usize) < self.digests.len()
-            }
-            (Outcome::Rejected(reason), Some(End::Rejected { reason: said, .. })) => reason == said,
-            _ => false,
-        };
-        ensure!(agrees, "outcomes", "{worker} hears {outcome:?} of {id}, which is {:?}", known.end);
-        let before = known.acknowledged.replace(outcome);
-        let same = before.is_none_or(|before| before == outcome);
-        ensure!(same, "outcomes", "{id} is {before:?} and then {outcome:?}");
-        Ok(())
-    }
-
     fn completed(&mut self, epoch: u32, summary: &EpochSummary) -> Check {
         ensure!(
             epoch == self.durable.complete,
@@ -471,10 +400,10 @@ impl Model {
     ) -> Check {
         let right = version.number == self.version && version.incarnation == self.incarnation;
         ensure!(right, "I2 versions", "{id} gets {version}");
+        ensure!(!self.away.contains(&worker), "pulls", "{id} gets parameters that nobody takes");
         let usual = self.durable.norms.median();
         let Some(known) = self.leases.get_mut(&id).filter(|known| known.worker == worker) else {
-            ensure!(false, "pulls", "{worker} gets parameters for {id}, which it never had");
-            return Ok(());
+            fail!("pulls", "{worker} gets parameters for {id}, which it never had");
         };
         ensure!(known.end.is_none(), "pulls", "{id} gets parameters and has ended");
         known.base = self.version;
@@ -494,9 +423,13 @@ impl Model {
     }
 
     /// The end of the run: everything adds up.
-    pub(crate) fn finish(&self, status: &engine::Status) -> Check {
-        ensure!(self.durable.complete == self.config.epochs, "I1 epochs", "epochs are missing");
-        self.compare_totals(&status.totals)?;
+    pub(crate) fn finish(&self, status: &engine::Status, stopped: bool) -> Check {
+        let complete = stopped || self.durable.complete == self.config.epochs;
+        ensure!(complete, "I1 epochs", "epochs are missing");
+        // What a stopped run leaves under way is in no count of samples leased again.
+        if !stopped {
+            self.compare_totals(&status.totals)?;
+        }
         let merges = status.merges;
         ensure!(merges == self.merges(), "I2 versions", "{merges} merges, not {}", self.merges());
         let merged: u64 = self.durable.counts.iter().map(|epoch| epoch.samples).sum();

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     NotFinite,
     /// Sends what is a million times too long.
     Huge,
+    /// Sends what is a few times too long.
+    Large,
     /// Sends a value too few.
     Short,
     /// Takes leases and says nothing more.
@@ -25,6 +27,9 @@ pub(crate) enum Kind {
     /// Works honestly, repeats pushes and names leases of others.
     Meddler,
 }
+
+const BAD: [Kind; 6] =
+    [Kind::NotFinite, Kind::Huge, Kind::Large, Kind::Short, Kind::Silent, Kind::Meddler];
 
 /// One worker.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +61,8 @@ pub(crate) enum Fault {
     Stall { time: u64 },
     /// The coordinator's machine fails.
     CrashCoordinator { down: u64 },
+    /// Somebody stops the run.
+    Stop,
     /// A bit of the newest checkpoint changes. Takes effect at the next crash.
     Rot,
 }
@@ -96,7 +103,7 @@ impl Plan {
         let workers = match scenario {
             Scenario::Herd => 1000,
             Scenario::AllVanish | Scenario::Flapping => dice.between(1, 6),
-            Scenario::HalfSlow | Scenario::SwizzleClog => dice.between(4, 12),
+            Scenario::HalfSlow | Scenario::SwizzleClog | Scenario::Hostile => dice.between(4, 12),
             _ if dice.chance(0.05) => dice.between(13, 64),
             _ => dice.between(1, 8),
         };
@@ -165,6 +172,10 @@ impl Plan {
         for _ in 0..weather.coordinator {
             let (time, _) = at(dice);
             add(time, Fault::CrashCoordinator { down: dice.between(SECOND / 10, 10 * SECOND) });
+        }
+        if self.scenario != Scenario::Deterministic && dice.chance(0.05) {
+            let (time, _) = at(dice);
+            add(time, Fault::Stop);
         }
         for _ in 0..weather.rots {
             let (time, _) = at(dice);
@@ -277,7 +288,10 @@ fn config(dice: &mut Dice, scenario: Scenario, workers: u64) -> Config {
         _ => Frequency::Epoch,
     };
     let many = if scenario == Scenario::Herd { 12 } else { 1 };
-    let shards = (0..dice.between(1, 5 * many)).map(|_| dice.between(1, 60) as u32).collect();
+    // Screening judges nothing before twenty deltas.
+    let long = u64::from(scenario == Scenario::Hostile);
+    let shards =
+        (0..dice.between(1 + 2 * long, 5 * many)).map(|_| dice.between(1, 60) as u32).collect();
     Config {
         run: RunId(1),
         incarnation: 1,
@@ -286,7 +300,7 @@ fn config(dice: &mut Dice, scenario: Scenario, workers: u64) -> Config {
         strategy,
         shards,
         batch_size: if scenario == Scenario::Herd { 1 } else { dice.between(2, 8) as u32 },
-        epochs: dice.between(1, 4) as u32,
+        epochs: dice.between(1 + 2 * long, 4 + 2 * long) as u32,
         seed: dice.below(u64::MAX),
         learning_rate: 0.1,
         schedule: Schedule::default(),
@@ -300,15 +314,18 @@ fn fleet(dice: &mut Dice, scenario: Scenario, workers: u64, config: &Config) -> 
     let usual = 2.0 + dice.real() * 18.0;
     let latency = dice.pick(&[100, MILLISECOND, 20 * MILLISECOND, 200 * MILLISECOND]);
     // So many stay honest that the run can begin.
-    let honest = u64::from(config.workers_min).max(workers.div_ceil(2));
+    let few = scenario == Scenario::Hostile && dice.chance(0.4);
+    let honest = u64::from(config.workers_min).max(if few { 1 } else { workers.div_ceil(2) });
+    let (alike, same) = (dice.chance(0.5), dice.pick(&BAD));
     let plan = |index: u64| {
         let slow = scenario == Scenario::HalfSlow && index % 2 == 1 || dice.chance(0.03);
         let kind = match scenario {
             _ if index < honest => Kind::Honest,
+            // Whoever changed a delta would change the master, and be right to.
+            Scenario::Deterministic if dice.chance(0.2) => Kind::Meddler,
             Scenario::Deterministic => Kind::Honest,
-            Scenario::Hostile => {
-                dice.pick(&[Kind::NotFinite, Kind::Huge, Kind::Short, Kind::Silent, Kind::Meddler])
-            }
+            Scenario::Hostile if alike => same,
+            Scenario::Hostile => dice.pick(&BAD),
             Scenario::Duplicates => Kind::Meddler,
             _ if dice.chance(0.1) => dice.pick(&[Kind::NotFinite, Kind::Huge, Kind::Meddler]),
             _ => Kind::Honest,

@@ -2,12 +2,13 @@
 
 use engine::merge::norm_and_finite;
 use engine::sabotage::Bug;
-use engine::{Event, MergeOrder, State, WorkerKey};
+use engine::{Event, MergeOrder, WorkerKey};
 use protocol::{LeaseId, Role, Version};
 
 use crate::failure::{Check, ensure};
 use crate::net::Down;
 use crate::plan::MILLISECOND;
+use crate::store::Storing;
 use crate::training::digest;
 use crate::world::{Due, World};
 
@@ -16,7 +17,7 @@ use crate::world::{Due, World};
 pub(crate) enum Job {
     Merge { lease: Option<LeaseId>, order: MergeOrder },
     Snapshot { worker: WorkerKey, lease: LeaseId, version: Version, contains: Vec<LeaseId> },
-    Checkpoint { id: u64, state: Box<State>, rows: Vec<crate::disk::Row> },
+    Checkpoint(Box<Storing>),
 }
 
 impl World {
@@ -51,7 +52,7 @@ impl World {
             Some(Job::Snapshot { worker, lease, version, contains }) => {
                 self.snapshot(worker, lease, version, contains)
             }
-            Some(Job::Checkpoint { id, state, rows }) => self.begin_storing(id, *state, rows),
+            Some(Job::Checkpoint(storing)) => self.begin_storing(*storing),
         }
     }
 

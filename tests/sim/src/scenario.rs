@@ -7,7 +7,7 @@ use std::sync::Once;
 use engine::sabotage::Bug;
 
 use crate::dice::Dice;
-use crate::failure::{Check, Failure, Finding, ensure};
+use crate::failure::{Check, Failure, Finding, fail};
 use crate::plan::Plan;
 use crate::world::{Outcome, World};
 
@@ -201,7 +201,7 @@ fn attempt(plan: &Plan, trace: &mut Option<Vec<String>>) -> Check<Outcome> {
             }
         }));
     });
-    let mut world = World::new(plan.clone(), trace.is_some());
+    let mut world = World::new(plan, trace.is_some());
     SIMULATES.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     SIMULATES.set(false);
@@ -211,8 +211,7 @@ fn attempt(plan: &Plan, trace: &mut Option<Vec<String>>) -> Check<Outcome> {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            ensure!(false, "engine's own", "panic: {}", text.unwrap_or_default());
-            Err(Finding { checker: "engine's own", message: String::new() })
+            fail!("engine's own", "panic: {}", text.unwrap_or_default())
         }
     }
 }

@@ -6,7 +6,7 @@ use engine::{Config, Engine, Master, State};
 use protocol::Version;
 
 use crate::disk::{Checkpoint, Row};
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use crate::plan::MILLISECOND;
 use crate::plane::Job;
 use crate::shell::Above;
@@ -36,31 +36,34 @@ impl World {
         if above.busy || above.checkpoint_at > now {
             return Ok(());
         }
-        let Some(state) = above.engine.state() else { return Ok(()) };
+        let Some(state) = above.engine.state() else {
+            // A deterministic run that was stopped within a round ends with its last checkpoint.
+            self.over = above.finished;
+            return Ok(());
+        };
         above.checkpoint_at = u64::MAX;
         above.busy = true;
-        let rows = std::mem::take(&mut above.rows);
+        let (rows, last) = (std::mem::take(&mut above.rows), above.finished);
         self.checkpoints += 1;
         let id = self.checkpoints;
         self.model.keep(id, &state)?;
         self.log(|| format!("checkpoint {id} is asked for"));
-        self.queue_job(Job::Checkpoint { id, state: Box::new(state), rows });
+        let (name, content) = (String::new(), Vec::new());
+        let storing = Storing { id, name, content, state, rows, step: 0, last };
+        self.queue_job(Job::Checkpoint(Box::new(storing)));
         Ok(())
     }
 
-    pub(crate) fn begin_storing(&mut self, id: u64, state: State, rows: Vec<Row>) -> Check {
+    /// The data plane has come to the place of a checkpoint: the master is the one that it is of.
+    pub(crate) fn begin_storing(&mut self, mut storing: Storing) -> Check {
         let Some(above) = &mut self.above else { return Ok(()) };
         let master = &above.master;
-        self.model.keep_parameters(id, digest(master.values()));
-        let floats = |values: &[f32]| -> Vec<u8> {
-            values.iter().flat_map(|value| value.to_le_bytes()).collect()
-        };
-        let mut content = floats(master.values());
-        content.extend(floats(master.momentum()));
+        self.model.keep_parameters(storing.id, digest(master.values()));
+        let values = master.values().iter().chain(master.momentum());
+        storing.content = values.flat_map(|value| value.to_le_bytes()).collect();
         let Version { incarnation, number } = master.version();
-        let name = format!("checkpoint-{incarnation}.{number}-{id}");
-        let last = above.finished && above.queue.is_empty();
-        above.storing = Some(Storing { id, name, content, state, rows, step: 0, last });
+        storing.name = format!("checkpoint-{incarnation}.{number}-{}", storing.id);
+        above.storing = Some(storing);
         self.next_step();
         Ok(())
     }
@@ -172,8 +175,7 @@ impl World {
             }
         };
         let (Some(engine), Some(master)) = (engine, master) else {
-            ensure!(false, "I6 restarts", "the checkpoint is refused");
-            return Ok(());
+            fail!("I6 restarts", "the checkpoint is refused");
         };
         #[cfg(feature = "sabotage")]
         let engine = sabotaged(engine, self.plan.bug);
@@ -184,6 +186,7 @@ impl World {
         let same = status.finished == self.model.finished;
         ensure!(same, "I6 restarts", "finished is {} after a restart", status.finished);
         self.over = status.finished;
+        self.stopped = false;
         let checkpoint_at = self.now + self.plan.checkpoint_every;
         self.above = Some(Above::new(engine, master, digest, checkpoint_at));
         self.risen = self.now;

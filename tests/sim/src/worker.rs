@@ -276,6 +276,7 @@ impl World {
         match worker.plan.kind {
             Kind::NotFinite => delta[0] = f32::NAN,
             Kind::Huge => delta.iter_mut().for_each(|value| *value *= 1e6),
+            Kind::Large => delta.iter_mut().for_each(|value| *value *= 9.0),
             Kind::Short => drop(delta.pop()),
             _ => worker.pending.push((lease, delta.clone())),
         }
@@ -306,7 +307,10 @@ impl World {
         }
         let message = match self.dice.below(5) {
             0 => Up::Offer { lease: other },
-            1 => Up::Delta { lease: other, values: vec![1.0; self.table.elements()] },
+            // It might be a lease of its own that is on its way: that would be a delta like any other.
+            1 if !self.plan.config.deterministic => {
+                Up::Delta { lease: other, values: vec![1.0; self.table.elements()] }
+            }
             2 => Up::Pull { lease: other, pending: vec![lease, other] },
             3 => Up::Progress { lease: other, steps: 1 },
             _ => Up::Release { lease: other },

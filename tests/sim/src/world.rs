@@ -7,7 +7,7 @@ use protocol::{LeaseId, TensorTable};
 
 use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use crate::model::Model;
 use crate::net::{Down, Net, Up};
 use crate::plan::{Fault, Kind, Plan, SECOND};
@@ -79,13 +79,15 @@ pub(crate) struct World {
     /// When a version rose last, or the run went on otherwise.
     pub(crate) risen: u64,
     pub(crate) over: bool,
+    /// Somebody has stopped the run since the coordinator started.
+    pub(crate) stopped: bool,
     events: u64,
     at_once: u64,
     pub(crate) trace: Option<Vec<String>>,
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, trace: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, trace: bool) -> Self {
         let table = table();
         let values = first_values(&table, plan.seed);
         let mut world = Self {
@@ -105,17 +107,22 @@ impl World {
             disk: Disk::default(),
             risen: 0,
             over: false,
+            stopped: false,
             events: 0,
             at_once: 0,
             trace: trace.then(Vec::new),
-            plan,
+            plan: plan.clone(),
         };
+        world.log(|| format!("{:?}", plan.config));
+        for (index, worker) in plan.fleet.iter().enumerate() {
+            world.log(|| format!("worker {index}: {worker:?}"));
+        }
         world.at(0, Due::Start);
-        for (index, worker) in world.plan.fleet.clone().into_iter().enumerate() {
+        for (index, worker) in plan.fleet.iter().enumerate() {
             world.at(worker.joins, Due::Connect(index, 0));
         }
-        for (time, fault) in std::mem::take(&mut world.plan.faults) {
-            world.at(time, Due::Fault(fault));
+        for (time, fault) in &plan.faults {
+            world.at(*time, Due::Fault(*fault));
         }
         world.at(world.plan.quiet, Due::Quiet);
         world
@@ -206,7 +213,9 @@ impl World {
         let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
         let rates = honest.map(|worker| worker.rate);
         let rate = match config.mode {
-            Mode::Asynchronous => rates.fold(0.0, f64::max),
+            Mode::Asynchronous if config.frequency != Frequency::Epoch => rates.fold(0.0, f64::max),
+            // Somebody slow may have had the whole epoch before the others came.
+            Mode::Asynchronous => rates.fold(f64::MAX, f64::min),
             Mode::Synchronous => rates.fold(f64::MAX, f64::min) / 3.0,
         };
         let samples = match config.frequency {
@@ -219,10 +228,9 @@ impl World {
 
     fn finish(&mut self) -> Check<Outcome> {
         let Some(above) = &self.above else {
-            ensure!(false, "ends", "the run is over without a coordinator");
-            return Err(crate::failure::Finding { checker: "ends", message: String::new() });
+            fail!("ends", "the run is over without a coordinator");
         };
-        self.model.finish(&above.engine.status())?;
+        self.model.finish(&above.engine.status(), self.stopped)?;
         above.check_memory(&self.model)?;
         Ok(Outcome {
             digest: digest(above.master.values()) ^ digest(above.master.momentum()).rotate_left(1),

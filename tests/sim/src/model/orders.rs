@@ -4,7 +4,7 @@ use engine::{End, Frequency, Mode, RoundRule, Strategy};
 use protocol::{LeaseId, Version};
 
 use super::Model;
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 use engine::MergeOrder;
 
 /// Rounding of weights.
@@ -31,13 +31,13 @@ impl Model {
     }
 
     pub(super) fn ordered(&mut self, lease: Option<LeaseId>, order: &MergeOrder) -> Check {
+        ensure!(!self.finished, "ends", "{order:?} after the end");
         if let Some(lease) = lease {
             let deterministic = self.config.deterministic;
             let last = self.accumulated.last().and_then(|last| self.leases.get(last));
             let last = last.map_or(0, |last| last.unit);
             let Some(known) = self.leases.get_mut(&lease) else {
-                ensure!(false, "I1 merges", "{lease} is merged and unknown");
-                return Ok(());
+                fail!("I1 merges", "{lease} is merged and unknown");
             };
             let merged = matches!(known.end, Some(End::Merged { .. }));
             ensure!(merged, "I1 merges", "{lease} is merged and is {:?}", known.end);
@@ -60,7 +60,7 @@ impl Model {
                 self.check_weight(Some(lease), order)?;
                 self.accumulated.push(lease);
             }
-            (None, None) => ensure!(false, "I1 merges", "{order:?} is of no lease"),
+            (None, None) => fail!("I1 merges", "{order:?} is of no lease"),
         }
         Ok(())
     }

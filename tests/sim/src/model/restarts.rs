@@ -4,7 +4,7 @@ use engine::{End, EpochSummary, State};
 
 use super::{Expected, Model};
 use crate::disk::Row;
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, fail};
 
 /// Checkpoints whose copies are kept: the one in the making, the newest, the one before.
 const KEPT: usize = 4;
@@ -55,8 +55,7 @@ impl Model {
         self.incarnation = incarnation;
         if let Some((id, state)) = from {
             let Some((durable, lost, kept)) = self.kept.get(&id) else {
-                ensure!(false, "I5 checkpoints", "checkpoint {id} is too old");
-                return Ok(());
+                fail!("I5 checkpoints", "checkpoint {id} is too old");
             };
             ensure!(*kept == digest, "I6 restarts", "the master is not that of checkpoint {id}");
             let lost = lost.clone();
@@ -70,6 +69,7 @@ impl Model {
         self.open.clear();
         self.units.clear();
         self.present.clear();
+        self.away.clear();
         self.version = 0;
         self.makers.clear();
         self.digests = vec![digest];
