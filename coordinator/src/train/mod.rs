@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{Board, Control, ControlEvent, DataPlane, Ending, Evaluation, Tally};
-use crate::server::{Shared, Traffic};
+use crate::server::{self, Shared, Traffic};
 use crate::storage::RunFolder;
 use prepare::Prepared;
 use serving::Serving;
@@ -90,7 +90,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
+    let bound = server::listen(address).await;
     let remedy = |error: std::io::Error| {
         let remedy = if error.kind() == std::io::ErrorKind::AddrInUse {
             "the port is in use; choose another with --listen, or port 0 for any free one"
