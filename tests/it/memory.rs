@@ -209,7 +209,7 @@ fn models(workers: u64, epochs: u32) -> f64 {
     let (highest, pushes) = (highest.load(Ordering::Relaxed), pushes.load(Ordering::Relaxed));
     let model = 4 * PARAMETERS;
     let models = highest as f64 / model as f64;
-    println!("{workers} workers, {pushes} pushes: {} MB, {models:.2} models", highest / 1_000_000);
+    assert!(pushes >= u64::from(epochs) * 40, "{workers} workers pushed {pushes} deltas");
     assert_eq!(summary["samples"].as_u64(), Some(u64::from(epochs) * 40), "{summary}");
     models
 }
