@@ -23,8 +23,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 /// Values of the model below.
 const PARAMETERS: u64 = 10_011_995;
 
-/// The coordinator's peak, in models as f32.
-const MODELS_MAX: f64 = 8.0;
+/// The coordinator's peak, in models as f32: 11 were measured with 8 workers and 14 with 64. Two of
+/// them are the copies that writing a model file makes, and about three are what the allocator keeps.
+const MODELS_MAX: f64 = 16.0;
 
 const JOB: &str = r#"
 seed = 1
@@ -208,7 +209,7 @@ fn models(workers: u64, epochs: u32) -> f64 {
     let (highest, pushes) = (highest.load(Ordering::Relaxed), pushes.load(Ordering::Relaxed));
     let model = 4 * PARAMETERS;
     let models = highest as f64 / model as f64;
-    println!("{workers} workers, {pushes} pushes: {} MB, {models:.2} models", highest / 1_000_000);
+    assert!(pushes >= u64::from(epochs) * 40, "{workers} workers pushed {pushes} deltas");
     assert_eq!(summary["samples"].as_u64(), Some(u64::from(epochs) * 40), "{summary}");
     models
 }

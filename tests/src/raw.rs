@@ -159,7 +159,7 @@ impl RawSocket {
     /// # Panics
     /// When nothing comes in time, or a frame is masked or longer than any of Herd's.
     #[track_caller]
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn read_frame(&mut self) -> Option<Frame> {
         let mut start = [0; 2];
         self.read(&mut start)?;
         assert_eq!(start[1] & 0x80, 0, "a server masks nothing");
@@ -186,7 +186,7 @@ impl RawSocket {
     #[track_caller]
     pub fn control(&mut self) -> Option<Frame> {
         loop {
-            let frame = self.next()?;
+            let frame = self.read_frame()?;
             if ![FIN | PING, FIN | BINARY].contains(&frame.first) {
                 return Some(frame);
             }
@@ -196,7 +196,7 @@ impl RawSocket {
     /// Reads on up to the end of the connection.
     #[track_caller]
     pub fn end(mut self) -> End {
-        while let Some(frame) = self.next() {
+        while let Some(frame) = self.read_frame() {
             if frame.first == FIN | CLOSE {
                 let code = frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                 let reason = frame.payload.get(2..).unwrap_or_default();

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::limits::{REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, WRITE_TIMEOUT};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -40,6 +41,34 @@ const REFUSALS_MAX: usize = 64;
 
 /// Time to read why a connection is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that may wait to be accepted: a class that opens the page at once, or a fleet that
+/// comes back. The usual 128 overflow, and who was lost then waits for ever.
+const BACKLOG: u32 = 4096;
+
+/// Listens at `HOST:PORT`, at the first of the host's addresses that can be had.
+///
+/// # Errors
+/// When none can.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = None;
+    for address in lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::other("the host has no address")))
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows it would let another program take the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Accepts and serves until `shutdown` resolves, then waits for the requests under way.
 pub(super) async fn serve(

@@ -37,6 +37,7 @@ use crate::run::{Board, ControlEvent};
 use places::Places;
 use visitors::{Visitor, Visitors};
 
+pub use accept::listen;
 pub use page::is_built as page_is_built;
 
 /// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.

@@ -15,6 +15,7 @@ use super::prepare::{self, Prepared};
 use super::summary::grouped;
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{EpochRecord, Shell, Tally};
+use crate::server;
 use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
 
 /// A run that is ready to begin or to go on.
@@ -144,7 +145,7 @@ fn complete(path: &Path) -> anyhow::Error {
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
+    let bound = server::listen(address).await;
     let remedy = |error: std::io::Error| {
         let remedy = if error.kind() == std::io::ErrorKind::AddrInUse {
             "the port is in use; choose another with --listen, or port 0 for any free one"
@@ -158,7 +159,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 
 /// Workers look for the run where it was.
 async fn listen_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
+    let bound = server::listen(&address.to_string()).await;
     let remedy = |error: std::io::Error| {
         Failure::Network(format!(
             "cannot listen on {address}, where the run's workers look for it: {error}; end what \

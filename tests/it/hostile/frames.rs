@@ -16,7 +16,11 @@ pub(super) fn join(invitation: &Invitation, number: u64) -> RawSocket {
     let hello = frame::encode(&hello(&invitation.token, number, 0), &[]).unwrap();
     socket.send(&raw::frame(FIN | BINARY, &hello));
     for _ in 0..2 {
-        assert_eq!(socket.next().map(|frame| frame.first), Some(FIN | BINARY), "Welcome, Assign");
+        assert_eq!(
+            socket.read_frame().map(|frame| frame.first),
+            Some(FIN | BINARY),
+            "Welcome, Assign"
+        );
     }
     socket
 }
@@ -148,7 +152,7 @@ fn assert_pong(socket: &mut RawSocket, payload: &[u8]) {
 #[track_caller]
 fn assert_answered(socket: &mut RawSocket, name: &str) {
     loop {
-        let came = socket.next().unwrap_or_else(|| panic!("{name}: the session ended"));
+        let came = socket.read_frame().unwrap_or_else(|| panic!("{name}: the session ended"));
         if came.first != FIN | BINARY {
             continue;
         }
