@@ -129,6 +129,8 @@ impl Control {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
+        // A run may go on that was over and had only its end to be written.
+        let finished = parts.engine.status().finished;
         Self {
             engine: parts.engine,
             run: parts.run,
@@ -154,7 +156,7 @@ impl Control {
             untold: VecDeque::new(),
             telling: false,
             ending: None,
-            finished: false,
+            finished,
         }
     }
 
@@ -298,6 +300,11 @@ impl Control {
             }
             self.ending = Some(ending);
             self.tell(Event::Stop);
+            if self.engine.state().is_none() {
+                // Half of a deterministic round, which nobody will merge or answer.
+                self.held.clear();
+                self.dismiss();
+            }
         }
     }
 

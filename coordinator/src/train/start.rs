@@ -69,7 +69,8 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     for warning in loaded.iter().flat_map(|loaded| &loaded.warnings) {
         display::warn(warning);
     }
-    if loaded.as_ref().is_some_and(|loaded| loaded.complete) {
+    let ended = path.join(storage::FINAL).is_file();
+    if ended && loaded.as_ref().is_some_and(|loaded| loaded.complete) {
         return Err(complete(&path));
     }
     let data = prepared.data_name();
