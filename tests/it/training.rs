@@ -69,7 +69,15 @@ fn two_processes_learn_the_digits_in_both_modes() {
         assert_eq!(parts.sum::<i64>(), epochs * rows, "{summary}");
 
         let run = folder.path().join(summary["run"].as_str().unwrap());
-        let names = ["config.toml", "final.safetensors", "metrics.jsonl", "spec.json"];
+        let names = [
+            "checkpoints",
+            "config.toml",
+            "final.safetensors",
+            "metrics.jsonl",
+            "run.db",
+            "run.lock",
+            "spec.json",
+        ];
         assert_eq!(files(&run), names);
         let metrics = metrics(&run);
         assert_eq!(metrics.len(), 20);

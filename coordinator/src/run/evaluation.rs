@@ -305,8 +305,7 @@ impl Finisher {
         let last = self.settled(last)?;
         let Evaluation { plan, folder, names, .. } = &self.evaluation;
         let final_path = folder.write_final(plan, names, &last)?;
-        let bytes: Vec<u8> = last.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let digest = Digest::of(&bytes);
+        let digest = Digest::of(bytemuck::must_cast_slice(&last));
         let (model, best_epoch, validation, values) = match self.best.take() {
             Some(best) => {
                 drop(last);

@@ -50,7 +50,12 @@ impl Close {
 
     fn policy(reason: &str) -> Self {
         let reason = reason.to_owned();
-        Self { code: close_code::POLICY, reason, goodbye: false, retry: false }
+        Self { code: close_code::POLICY, reason, goodbye: true, retry: false }
+    }
+
+    /// A connection that is as good as lost.
+    fn lost(reason: &str) -> Self {
+        Self { goodbye: false, ..Self::policy(reason) }
     }
 }
 
@@ -162,7 +167,7 @@ impl Reader {
     async fn frame(&mut self, limit: Duration) -> Result<Bytes, Close> {
         loop {
             let message =
-                timeout(limit, self.stream.next()).await.map_err(|_| Close::policy(SILENCE))?;
+                timeout(limit, self.stream.next()).await.map_err(|_| Close::lost(SILENCE))?;
             self.throttle.pass().await;
             if self.open.are_overdue() {
                 return Err(Close::policy("an upload that was granted does not come"));
@@ -385,7 +390,7 @@ impl Writer {
         match timeout(WRITE_TIMEOUT, self.sink.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Close { goodbye: false, ..Close::protocol(error) }),
-            Err(_) => Err(Close::policy("the worker reads too slowly")),
+            Err(_) => Err(Close::lost("the worker reads too slowly")),
         }
     }
 }

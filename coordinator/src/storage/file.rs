@@ -1,15 +1,13 @@
 //! Models as safetensors: f32 tensors with the names and shapes of the shape table, and in the
 //! metadata all that prediction needs besides. Other tools open the same file.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 use model::{Plan, Spec};
-use protocol::TensorTable;
 use protocol::limits::ELEMENTS_MAX;
-use safetensors::tensor::TensorView;
+use protocol::{Digest, TensorTable};
 use safetensors::{Dtype, SafeTensors};
 
 use super::StorageError;
@@ -52,7 +50,7 @@ pub fn write_model(
     names: &Names,
     parameters: &[f32],
 ) -> Result<(), StorageError> {
-    write_whole(path, &encode_model(path, plan, names, parameters)?)
+    write_whole(path, model(path, plan, names, parameters)?.pieces())
 }
 
 /// The content of a model's file; `path` names it in messages.
@@ -65,56 +63,85 @@ pub fn encode_model(
     names: &Names,
     parameters: &[f32],
 ) -> Result<Vec<u8>, StorageError> {
-    let list = |names: &[String]| serde_json::json!(names).to_string();
-    let metadata = HashMap::from([
-        (SPEC.to_owned(), plan.spec().to_json()),
-        (CLASSES.to_owned(), list(&names.classes)),
-        (FEATURES.to_owned(), list(&names.features)),
-        (LABEL.to_owned(), names.label.clone()),
-    ]);
-    encode(path, plan.tensors(), &[("", parameters)], metadata)
+    Ok(model(path, plan, names, parameters)?.pieces().collect::<Vec<_>>().concat())
 }
 
-/// The content of a file that holds all tensors of `table` once for each part, named with the
-/// part's prefix.
-pub(super) fn encode(
+fn model<'a>(
     path: &Path,
-    table: &TensorTable,
-    parts: &[(&str, &[f32])],
-    metadata: HashMap<String, String>,
-) -> Result<Vec<u8>, StorageError> {
-    let broken = |error: &dyn std::fmt::Display| StorageError::model(path, error.to_string());
-    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let contents: Vec<Vec<u8>> = parts.iter().map(|(_, values)| bytes(values)).collect();
-    let mut views = Vec::with_capacity(parts.len() * table.tensors.len());
-    for ((prefix, values), bytes) in parts.iter().zip(&contents) {
-        if values.len() != table.elements() {
-            let (values, elements) = (values.len(), table.elements());
-            let problem = format!("{values} values are not the {elements} of the model");
-            return Err(StorageError::model(path, problem));
-        }
-        for (tensor, range) in table.ranges() {
-            let shape = tensor.shape.iter().map(|&side| side as usize).collect();
-            let view = TensorView::new(Dtype::F32, shape, &bytes[4 * range.start..4 * range.end])
-                .map_err(|error| broken(&error))?;
-            views.push((format!("{prefix}{}", tensor.name), view));
-        }
-    }
-    let content = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
-    ordered(&content).ok_or_else(|| broken(&"its header cannot be put in order"))
+    plan: &Plan,
+    names: &Names,
+    parameters: &'a [f32],
+) -> Result<Content<'a>, StorageError> {
+    let list = |names: &[String]| serde_json::json!(names).to_string();
+    let metadata = [
+        (SPEC, plan.spec().to_json()),
+        (CLASSES, list(&names.classes)),
+        (FEATURES, list(&names.features)),
+        (LABEL, names.label.clone()),
+    ];
+    Content::new(path, plan.tensors(), vec![("", parameters)], &metadata)
 }
 
-/// The same file with its header's keys in alphabetical order: equal models are equal files.
-fn ordered(content: &[u8]) -> Option<Vec<u8>> {
-    let (length, rest) = content.split_first_chunk::<8>()?;
-    let (header, tensors) = rest.split_at_checked(u64::from_le_bytes(*length) as usize)?;
-    // Without the feature `preserve_order` serde_json's objects are sorted.
-    let header: serde_json::Value = serde_json::from_slice(header).ok()?;
-    let mut header = header.to_string().into_bytes();
-    // Tensors stand at multiples of 8 bytes, as the crate itself writes them.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let length = (header.len() as u64).to_le_bytes();
-    Some([&length[..], &header, tensors].concat())
+// Values are written as they stand in memory.
+const _: () = assert!(cfg!(target_endian = "little"), "safetensors are little-endian");
+
+/// A file of tensors that is never in memory as a whole, as large models are there often enough.
+/// Its header is in alphabetical order, so that equal models are equal files.
+pub(super) struct Content<'a> {
+    header: Vec<u8>,
+    parts: Vec<&'a [f32]>,
+}
+
+impl<'a> Content<'a> {
+    /// All tensors of `table` once for each part, named with the part's prefix. `path` names the
+    /// file in messages.
+    pub(super) fn new(
+        path: &Path,
+        table: &TensorTable,
+        parts: Vec<(&str, &'a [f32])>,
+        metadata: &[(&str, String)],
+    ) -> Result<Self, StorageError> {
+        let mut header = serde_json::Map::new();
+        let metadata: serde_json::Map<_, _> =
+            metadata.iter().map(|(key, text)| ((*key).to_owned(), text.as_str().into())).collect();
+        header.insert("__metadata__".to_owned(), metadata.into());
+        for (index, (prefix, values)) in parts.iter().enumerate() {
+            if values.len() != table.elements() {
+                let (values, elements) = (values.len(), table.elements());
+                let problem = format!("{values} values are not the {elements} of the model");
+                return Err(StorageError::model(path, problem));
+            }
+            let before = index * table.elements();
+            for (tensor, range) in table.ranges() {
+                let entry = serde_json::json!({
+                    "dtype": "F32",
+                    "shape": tensor.shape,
+                    "data_offsets": [4 * (before + range.start), 4 * (before + range.end)],
+                });
+                header.insert(format!("{prefix}{}", tensor.name), entry);
+            }
+        }
+        let mut text = serde_json::Value::Object(header).to_string().into_bytes();
+        // Readers that map a file want values at multiples of 8 bytes.
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let header = [&(text.len() as u64).to_le_bytes()[..], &text].concat();
+        Ok(Self { header, parts: parts.into_iter().map(|(_, values)| values).collect() })
+    }
+
+    /// Its bytes, in order.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let parts = self.parts.iter().map(|values| bytemuck::must_cast_slice(values));
+        std::iter::once(self.header.as_slice()).chain(parts)
+    }
+
+    /// BLAKE3 of all of them.
+    pub(super) fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.pieces() {
+            hasher.update(piece);
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
 }
 
 impl ModelFile {

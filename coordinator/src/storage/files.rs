@@ -2,7 +2,7 @@
 //! and beside it the best model as it was then.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -78,13 +78,15 @@ impl Files {
     /// model gets a new file of the old name.
     pub(super) fn keep_best(&self, number: u64) -> Result<Digest, StorageError> {
         let (best, kept) = (self.folder.join(BEST), self.named(number, BEST_THEN));
-        let content = load(&best)?;
+        let mut hasher = blake3::Hasher::new();
+        let read = |error| StorageError::Read { path: best.clone(), error };
+        File::open(&best).and_then(|file| hasher.update_reader(file).map(drop)).map_err(read)?;
         // Left by an attempt that failed.
         remove(&kept).map_err(|error| self.failed(&kept, error))?;
         if fs::hard_link(&best, &kept).is_err() {
-            write_whole(&kept, &content)?;
+            write_whole(&kept, [load(&best)?.as_slice()])?;
         }
-        Ok(Digest::of(&content))
+        Ok(Digest(*hasher.finalize().as_bytes()))
     }
 
     /// Reads the parameters and the momentum of a checkpoint.
@@ -123,7 +125,7 @@ impl Files {
         if whole(&best, digest).is_ok() {
             return Ok(());
         }
-        write_whole(&best, &whole(&self.named(number, BEST_THEN), digest)?)
+        write_whole(&best, [whole(&self.named(number, BEST_THEN), digest)?.as_slice()])
     }
 
     /// The numbers of all checkpoints of which there is a file of parameters, in order.

@@ -82,11 +82,11 @@ impl RunFolder {
         }
         // The folder is where the run happened to be stored, no part of how to repeat it.
         let repeatable = Job { run_dir: None, ..job.clone() };
-        write_whole(&path.join(SPEC), job.model.to_json().as_bytes())?;
+        write_whole(&path.join(SPEC), [job.model.to_json().as_bytes()])?;
         let metrics_path = path.join(METRICS);
         let metrics = File::create_new(&metrics_path)
             .map_err(|error| StorageError::write(&metrics_path, error))?;
-        write_whole(&path.join(CONFIG), repeatable.to_toml().as_bytes())?;
+        write_whole(&path.join(CONFIG), [repeatable.to_toml().as_bytes()])?;
         Ok(Self { path, metrics })
     }
 
@@ -215,11 +215,16 @@ fn point_latest(parent: &Path, name: &str) {
 }
 
 /// Writes a file so that after a crash there is the old content or the new, never a part.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+pub(super) fn write_whole<'a>(
+    path: &Path,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(), StorageError> {
     let failed = |error: io::Error| StorageError::write(path, error);
     let temporary = path.with_added_extension("tmp");
     let mut file = File::create(&temporary).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
+    for piece in pieces {
+        file.write_all(piece).map_err(failed)?;
+    }
     file.sync_all().map_err(failed)?;
     fs::rename(&temporary, path).map_err(failed)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -1,7 +1,6 @@
 //! The store of a run: its ledger and its checkpoints, written in an order that survives a crash
 //! between any two steps ([`engine::checkpoint::Step`]).
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use protocol::{Digest, TensorTable};
 use super::StorageError;
 use super::checkpoint::{Checkpoint, Loaded};
 use super::database::{Database, LEDGER};
-use super::file::{MOMENTUM, encode};
+use super::file::{Content, MOMENTUM};
 use super::files::Files;
 use super::folder::{METRICS, sync_folder};
 use super::lock::RunLock;
@@ -39,7 +38,7 @@ struct Saving<'a> {
     /// The checkpoint before; what is older is not needed any more.
     previous: u64,
     checkpoint: &'a Checkpoint,
-    content: Vec<u8>,
+    content: Content<'a>,
     file: Option<File>,
     best: Option<Digest>,
 }
@@ -134,16 +133,16 @@ impl Store {
         let previous = self.database.checkpoints()?.first().copied().unwrap_or(0);
         let number = previous + 1;
         let path = self.files.parameters(number);
-        let metadata = HashMap::from([
-            ("herd.checkpoint".to_owned(), number.to_string()),
-            ("herd.version".to_owned(), checkpoint.version.to_string()),
-            ("herd.merges".to_owned(), checkpoint.engine.merges().to_string()),
-        ]);
+        let metadata = [
+            ("herd.checkpoint", number.to_string()),
+            ("herd.version", checkpoint.version.to_string()),
+            ("herd.merges", checkpoint.engine.merges().to_string()),
+        ];
         let mut parts = vec![("", values)];
         if !momentum.is_empty() {
             parts.push((MOMENTUM, momentum));
         }
-        let content = encode(&path, table, &parts, metadata)?;
+        let content = Content::new(&path, table, parts, &metadata)?;
         let mut saving = Saving { number, previous, checkpoint, content, file: None, best: None };
         for step in Step::ALL {
             if let Err(error) = self.take(step, &mut saving) {
@@ -164,7 +163,9 @@ impl Store {
         match step {
             Step::Write => {
                 let written = File::create(&temporary).and_then(|mut file| {
-                    file.write_all(&saving.content)?;
+                    for piece in saving.content.pieces() {
+                        file.write_all(piece)?;
+                    }
                     Ok(file)
                 });
                 saving.file = Some(written.map_err(|error| self.files.failed(&temporary, error))?);
@@ -185,7 +186,7 @@ impl Store {
             }
             Step::SyncFolder => self.files.sync()?,
             Step::Commit => {
-                let digest = Digest::of(&saving.content);
+                let digest = saving.content.digest();
                 self.database.commit(number, previous, checkpoint, digest, saving.best)?;
             }
             Step::DeleteOld => self.files.delete(|other| other < previous || other > number),

@@ -147,7 +147,7 @@ fn places_that_are_not_used_are_given_to_others() {
     }
     patient.offer(lease.id, 1);
     // The session's own clock or that of its socket, whichever is earlier.
-    let line = herd.wait_for("stranger 5 left: ");
+    let line = herd.wait_for("stranger 5 is lost: ");
     assert!(line.contains("reads too slowly"), "{line}");
     let mut findings = Findings::default();
     for idler in idlers {

@@ -54,7 +54,7 @@ impl Run {
     pub(super) fn next(&mut self, number: u64) -> Checkpoint {
         self.course.lease(1, Fate::Merged);
         // A new file in the place of the old one, as a run writes it.
-        write_whole(&self.path().join(BEST), &best(number)).unwrap();
+        write_whole(&self.path().join(BEST), [best(number).as_slice()]).unwrap();
         let mut checkpoint = self.course.checkpoint();
         let metrics = serde_json::json!({ "loss": 0.1 + 0.2 * number as f64 });
         checkpoint.best = Some(BestRecord { epoch: number as u32, metrics });
