@@ -7,6 +7,10 @@ use clap::Parser;
 use coordinator::cli::{self, Cli, Command, RunsCommand};
 use coordinator::{predict, runs, train};
 
+/// Gives the memory of large models back to the system, and does not fall into pieces of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));

@@ -147,6 +147,23 @@ impl Master {
         &self.momentum
     }
 
+    /// Gives values and momentum away for a while, as a copy of a large model is too much. Until
+    /// they are taken back there is nothing to merge into.
+    pub fn lend(&mut self) -> (Vec<f32>, Vec<f32>) {
+        (std::mem::take(&mut self.values), std::mem::take(&mut self.momentum))
+    }
+
+    /// Takes back what was lent, as it was.
+    pub fn take_back(&mut self, (values, momentum): (Vec<f32>, Vec<f32>)) {
+        (self.values, self.momentum) = (values, momentum);
+    }
+
+    /// The values alone, of a master that is not needed any more.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// The version of the values.
     #[must_use]
     pub fn version(&self) -> Version {

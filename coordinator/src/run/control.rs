@@ -57,6 +57,8 @@ pub struct Control {
     pub(super) leased: HashMap<LeaseId, Leased>,
     pub(super) grants: Grants,
     pub(super) keeping: Keeping,
+    /// The deltas of a round are merged together.
+    deterministic: bool,
     pub(super) pulls: Pulls,
     evaluations_due: u32,
     /// Local worker processes at the start.
@@ -118,6 +120,8 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// What was counted before, in a run that goes on.
     pub tally: Tally,
+    /// The run is deterministic.
+    pub deterministic: bool,
     /// Least time between two checkpoints.
     pub checkpoint_interval: Duration,
     /// What each checkpoint holds beside the state of engine and tally.
@@ -148,6 +152,7 @@ impl Control {
             grants: Grants::new(parts.model_bytes),
             keeping: Keeping::new(now, parts.checkpoint_interval, parts.constants),
             pulls: Pulls::new(parts.model_bytes),
+            deterministic: parts.deterministic,
             evaluations_due: 0,
             local_workers: parts.local_workers,
             processes: None,
@@ -229,11 +234,21 @@ impl Control {
                 }
             }
             ControlEvent::Screened { lease, finite, length_ok, norm } => {
-                // Only now: until it was decoded, the upload held memory.
-                self.release(lease);
+                // Until it is merged it holds memory; but the deltas of a deterministic round wait
+                // for each other.
+                if self.deterministic {
+                    self.release(lease);
+                }
                 self.tell(Event::DeltaScreened { lease, finite, length_ok, norm });
             }
-            ControlEvent::Merged(version) => self.tell(Event::Merged { version }),
+            ControlEvent::Merged { lease, version } => {
+                if let Some(lease) = lease {
+                    self.release(lease);
+                }
+                if let Some(version) = version {
+                    self.tell(Event::Merged { version });
+                }
+            }
             ControlEvent::Evaluated(record) => {
                 self.evaluations_due = self.evaluations_due.saturating_sub(1);
                 let epochs = self.engine.status().epochs;

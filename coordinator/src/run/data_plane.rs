@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::deltas::Deltas;
 use super::evaluation::{Snapshot, Work, Works};
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
+use crate::storage::Checkpoint;
 
 /// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ struct State {
     events: mpsc::Sender<ControlEvent>,
     evaluation: Works,
 }
+
+/// Bytes of values up to which a master is copied to be stored.
+const COPIED_BYTES_MAX: usize = 16 << 20;
 
 impl DataPlane {
     /// Starts the thread with the run's first parameters.
@@ -85,7 +89,7 @@ impl State {
                     if version.is_some() {
                         self.encoded = None;
                     }
-                    version.map(ControlEvent::Merged)
+                    Some(ControlEvent::Merged { lease, version })
                 }
                 DataCommand::Snapshot { lease, contains, outgoing, place } => {
                     let parameters = self.parameters();
@@ -103,11 +107,9 @@ impl State {
                     None
                 }
                 DataCommand::Keep(checkpoint) => {
-                    self.evaluation.give(|| {
-                        let values = self.master.values().to_vec();
-                        let momentum = self.master.momentum().to_vec();
-                        Work::Keep { checkpoint, values, momentum }
-                    });
+                    if !self.keep(checkpoint) {
+                        return;
+                    }
                     None
                 }
             };
@@ -116,6 +118,24 @@ impl State {
                 let _ = self.events.blocking_send(event);
             }
         }
+    }
+
+    /// Has the master stored: a copy of a small one, so that merging goes on meanwhile; a large one
+    /// is lent, and merging waits. False when storing has failed, which ends the run, and the
+    /// master is lost.
+    fn keep(&mut self, checkpoint: Box<Checkpoint>) -> bool {
+        if 4 * self.master.values().len() <= COPIED_BYTES_MAX {
+            self.evaluation.give(|| {
+                let values = self.master.values().to_vec();
+                let momentum = self.master.momentum().to_vec();
+                Work::Keep { checkpoint, master: (values, momentum), back: None }
+            });
+            return true;
+        }
+        let (back, lent) = channel();
+        let master = &mut self.master;
+        self.evaluation.give(|| Work::Keep { checkpoint, master: master.lend(), back: Some(back) });
+        lent.recv().map(|parts| self.master.take_back(parts)).is_ok()
     }
 
     fn screen(&mut self, lease: LeaseId, payload: Bytes) -> ControlEvent {

@@ -86,10 +86,10 @@ pub enum Work {
     Keep {
         /// What is to be kept; the thread adds what it knows itself.
         checkpoint: Box<Checkpoint>,
-        /// The master's values.
-        values: Vec<f32>,
-        /// The momentum of the merge rule.
-        momentum: Vec<f32>,
+        /// The master's values, and the momentum of the merge rule.
+        master: (Vec<f32>, Vec<f32>),
+        /// Takes these back, if they are no copies.
+        back: Option<Sender<(Vec<f32>, Vec<f32>)>>,
     },
 }
 
@@ -223,9 +223,13 @@ impl Finisher {
         for work in queue {
             let Snapshot { mut record, values } = match work {
                 Work::Evaluate(snapshot) => snapshot,
-                Work::Keep { checkpoint, values, momentum } => {
-                    let number = self.keep(*checkpoint, &values, &momentum)?;
-                    drop((values, momentum));
+                Work::Keep { checkpoint, master, back } => {
+                    let number = self.keep(*checkpoint, &master.0, &master.1)?;
+                    match back {
+                        // The data plane waits for it.
+                        Some(back) => drop(back.send(master)),
+                        None => drop(master),
+                    }
                     // The data plane ends before this thread does, with nobody to take a place.
                     let _ = freed.send(());
                     // Nobody listens any more after the run's last checkpoint.

@@ -130,8 +130,13 @@ pub enum ControlEvent {
         /// L2 norm of the parameters' part.
         norm: f64,
     },
-    /// The data plane made this version.
-    Merged(Version),
+    /// The data plane has carried out an order to merge.
+    Merged {
+        /// Whose delta it was, which holds no memory any more.
+        lease: Option<LeaseId>,
+        /// The version that it made.
+        version: Option<Version>,
+    },
     /// An epoch was evaluated.
     Evaluated(EpochRecord),
     /// A local worker process ended.

@@ -163,6 +163,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         display: Box::new(display),
         board: board.clone(),
         tally: before.tally,
+        deterministic: job.training.deterministic,
         checkpoint_interval: Duration::from_secs(job.training.checkpoint_interval.into()),
         constants: Constants { shards: rows, data: data_name, traffic: traffic.clone() },
     });
@@ -180,7 +181,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         let master = join(data.thread)?;
         let finisher = join(evaluation.thread)??;
         // Untrained parameters are nobody's result.
-        trained.then(|| finisher.finish(master.values().to_vec())).transpose()
+        trained.then(|| finisher.finish(master.into_values())).transpose()
     });
     let outcome = finishing.await??;
     processes.wait().await;

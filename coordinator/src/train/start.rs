@@ -45,7 +45,7 @@ pub(super) struct Before {
 }
 
 /// A run from nothing.
-pub(super) fn new(prepared: Prepared, runtime: &Runtime) -> anyhow::Result<Start> {
+pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<Start> {
     // The port before the folder: a run that cannot listen leaves nothing behind.
     let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
     let folder = RunFolder::create(&prepared.job)?;
@@ -55,7 +55,9 @@ pub(super) fn new(prepared: Prepared, runtime: &Runtime) -> anyhow::Result<Start
     let incarnation = store.begin(listener.local_addr()?, &hash)?;
     let engine = Engine::new(prepared.engine_config(incarnation))?;
     let version = Version { incarnation, number: 0 };
-    let master = Master::new(prepared.plan.tensors(), prepared.initial.clone(), version)?;
+    // Taken: a second copy would stay as long as the run.
+    let initial = std::mem::take(&mut prepared.initial);
+    let master = Master::new(prepared.plan.tensors(), initial, version)?;
     let (tokens, before) = (vec![hash], Before::default());
     Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
 }
@@ -64,7 +66,8 @@ pub(super) fn new(prepared: Prepared, runtime: &Runtime) -> anyhow::Result<Start
 pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow::Result<Start> {
     let path = storage::find_run(run)?;
     let mut store = Store::open(&path)?;
-    let prepared = prepare::prepare_again(args, &path)?;
+    let mut prepared = prepare::prepare_again(args, &path)?;
+    let initial = std::mem::take(&mut prepared.initial);
     let loaded = store.load(prepared.plan.tensors())?;
     for warning in loaded.iter().flat_map(|loaded| &loaded.warnings) {
         display::warn(warning);
@@ -100,7 +103,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     let table = prepared.plan.tensors();
     let (engine, master, folder, before) = match loaded {
         None => {
-            let master = Master::new(table, prepared.initial.clone(), version)?;
+            let master = Master::new(table, initial, version)?;
             let goes_on = Some("from the start, as there is no checkpoint yet".to_owned());
             let before = Before { goes_on, ..Before::default() };
             (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, before)
