@@ -11,7 +11,12 @@ use coordinator::{predict, runs, train};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A panic has said what happened; it is a bug, with the exit code of one.
 fn main() -> ExitCode {
+    std::panic::catch_unwind(command).unwrap_or(ExitCode::from(cli::EXIT_BUG))
+}
+
+fn command() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HERD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()

@@ -22,6 +22,8 @@ use crate::workers::Worker;
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: Config,
+    /// Samples of each epoch: a sum over all shards, which every event would be too often for.
+    epoch_samples: u64,
     /// What the configured strategy stands for.
     pub(crate) strategy: Strategy,
     pub(crate) workers: BTreeMap<WorkerKey, Worker>,
@@ -61,6 +63,7 @@ impl Engine {
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
+            epoch_samples: config.epoch_samples(),
             strategy: config.resolved_strategy(),
             config,
             workers: BTreeMap::new(),
@@ -123,7 +126,7 @@ impl Engine {
                 self.serve_waiting(now, &mut actions);
             }
         }
-        self.units.assert_whole(self.config.epoch_samples());
+        self.units.assert_whole(self.epoch_samples);
         actions
     }
 

@@ -175,7 +175,6 @@ pub(super) fn json(shown: &Shown) -> serde_json::Value {
                 "number": number,
                 "name": known.map(|known| &known.name),
                 "device": known.map(|known| &known.device),
-                "identity": known.map(|known| known.identity.to_string()),
                 "counts": counts,
             })
         })

@@ -2,14 +2,19 @@
 
 use std::io::Read;
 
+use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use futures_util::stream;
 
 /// Names and contents of `web/dist`: `join.html`, and assets with `.br` and `.gz` at the end.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+
+/// Bytes of a file that are unpacked at a time, for a client that takes nothing compressed.
+const PIECE_BYTES: usize = 64 << 10;
 
 const NOT_BUILT: &str = "The page is not in this build of herd. Run `cargo xtask wasm`, then build \
                          herd again; native workers can join without it.\n";
@@ -55,18 +60,12 @@ pub(super) async fn asset(
     let accepted = accepted.unwrap_or_default();
     let brotli = file(&format!("{path}.br")).filter(|_| accepts(accepted, "br"));
     let gzip = file(&format!("{path}.gz"));
-    let (encoding, bytes) = match (brotli, gzip) {
-        (Some(bytes), _) => (Some("br"), Bytes::from_static(bytes)),
+    let (encoding, body) = match (brotli, gzip) {
+        (Some(bytes), _) => (Some("br"), Bytes::from_static(bytes).into()),
         (None, Some(bytes)) if accepts(accepted, "gzip") => {
-            (Some("gzip"), Bytes::from_static(bytes))
+            (Some("gzip"), Bytes::from_static(bytes).into())
         }
-        (None, Some(bytes)) => {
-            let mut plain = Vec::new();
-            if GzDecoder::new(bytes).read_to_end(&mut plain).is_err() {
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-            (None, plain.into())
-        }
+        (None, Some(bytes)) => (None, unpacked(bytes)),
         (None, None) => return (StatusCode::NOT_FOUND, "no such file\n").into_response(),
     };
     let mut headers = HeaderMap::new();
@@ -77,7 +76,23 @@ pub(super) async fn asset(
     if let Some(encoding) = encoding {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
     }
-    (headers, bytes).into_response()
+    (headers, body).into_response()
+}
+
+/// A file as it is, unpacked piece by piece as its reader takes them.
+fn unpacked(packed: &'static [u8]) -> Body {
+    let pieces = stream::unfold(GzDecoder::new(packed), async |mut decoder| {
+        let mut piece = vec![0; PIECE_BYTES];
+        match decoder.read(&mut piece) {
+            Ok(0) => None,
+            Ok(count) => {
+                piece.truncate(count);
+                Some((Ok(piece), decoder))
+            }
+            Err(error) => Some((Err(error), decoder)),
+        }
+    });
+    Body::from_stream(pieces)
 }
 
 /// Adds what every answer carries.
