@@ -1,20 +1,20 @@
 //! Random numbers for tests, with their seed printed: it is shown when the test fails.
 
+use std::hash::{BuildHasher, RandomState};
+
 /// A small generator (SplitMix64).
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Seeded by `HERD_SEED`, else by the clock.
+    /// Seeded by `HERD_SEED`, else by chance.
     #[must_use]
     #[allow(clippy::print_stderr, reason = "a failing test shows what it printed")]
     #[allow(clippy::new_without_default, reason = "it prints")]
     pub fn new() -> Self {
         let given = std::env::var("HERD_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.map_or(0, |time| time.as_nanos() as u64)
-        });
+        // The standard library seeds each hasher by chance.
+        let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
         eprintln!("HERD_SEED={seed}");
         Self(seed)
     }

@@ -366,7 +366,7 @@ impl Control {
             }
             Action::LeaseEnded { lease, unit, in_epoch, end, .. } => {
                 if let Some(leased) = self.leased.remove(&lease) {
-                    self.keeping.ended(lease, leased, unit, in_epoch, end);
+                    self.keeping.ended(lease, &leased, unit, in_epoch, end);
                 }
             }
             Action::EpochComplete { epoch, summary, .. } => {

@@ -68,12 +68,12 @@ impl Keeping {
     pub(super) fn ended(
         &mut self,
         lease: LeaseId,
-        leased: Leased,
+        leased: &Leased,
         unit: u64,
         in_epoch: bool,
         end: End,
     ) {
-        self.rows.push(row(lease, &leased, unit, in_epoch, RowEnd::Ended(end)));
+        self.rows.push(row(lease, leased, unit, in_epoch, RowEnd::Ended(end)));
         self.changed = true;
     }
 
