@@ -170,7 +170,7 @@ impl Reader {
                 timeout(limit, self.stream.next()).await.map_err(|_| Close::lost(SILENCE))?;
             self.throttle.pass().await;
             if self.open.are_overdue() {
-                return Err(Close::policy("an upload that was granted does not come"));
+                return Err(Close::lost("an upload that was granted does not come"));
             }
             match message {
                 Some(Ok(Message::Binary(bytes))) => {
