@@ -51,8 +51,8 @@ pub struct Control {
     show_at: Option<Instant>,
     /// Deltas that arrived and are not with the data plane yet.
     pub(super) received: HashMap<LeaseId, Received>,
-    /// Deltas with the data plane.
-    pub(super) held: HashMap<LeaseId, Held>,
+    /// Deltas with the data plane, with whose they are.
+    pub(super) held: HashMap<LeaseId, WorkerKey>,
     /// The leases that have not ended.
     pub(super) leased: HashMap<LeaseId, Leased>,
     pub(super) grants: Grants,
@@ -89,17 +89,7 @@ pub(super) struct Leased {
 /// A delta that has arrived.
 pub(super) struct Received {
     pub(super) worker: WorkerKey,
-    /// The worker's number in the tally.
-    pub(super) number: u32,
     pub(super) payload: Bytes,
-}
-
-/// A delta that the data plane has.
-pub(super) struct Held {
-    pub(super) worker: WorkerKey,
-    /// The worker's number in the tally.
-    pub(super) number: u32,
-    pub(super) samples: u64,
 }
 
 /// What a control task is made of.
@@ -354,9 +344,8 @@ impl Control {
                 }
             }
             Action::Screen { lease } => {
-                if let Some(Received { worker, number, payload }) = self.received.remove(&lease) {
-                    let samples = self.leased.get(&lease).map_or(0, |leased| leased.samples);
-                    self.held.insert(lease, Held { worker, number, samples });
+                if let Some(Received { worker, payload }) = self.received.remove(&lease) {
+                    self.held.insert(lease, worker);
                     self.command(DataCommand::Screen { lease, payload });
                 }
             }
@@ -366,6 +355,8 @@ impl Control {
             }
             Action::LeaseEnded { lease, unit, in_epoch, end, .. } => {
                 if let Some(leased) = self.leased.remove(&lease) {
+                    // With the ledger's row, so that a checkpoint holds both or neither.
+                    self.tally.ended(leased.number, leased.samples, end, Instant::now());
                     self.keeping.ended(lease, &leased, unit, in_epoch, end);
                 }
             }

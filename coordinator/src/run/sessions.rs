@@ -10,10 +10,10 @@ use bytes::Bytes;
 use engine::{Event, WorkerKey};
 use protocol::limits::{GRACE_MAX, RECONNECT_MS_MAX};
 use protocol::message::bounded_text;
-use protocol::{Hello, Identity, LeaseId, Outcome, Report, ToCoordinator, ToWorker};
+use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, ToCoordinator, ToWorker};
 use tokio::sync::mpsc;
 
-use super::control::{Control, Held, Received};
+use super::control::{Control, Received};
 use super::ending::Ending;
 use super::tally::printable;
 use super::{DataCommand, Outgoing};
@@ -232,9 +232,7 @@ impl Control {
             return;
         }
         let outcome = self.engine.known_outcome(worker, lease);
-        if let Outcome::Rejected(reason) = outcome {
-            self.tally.rejected(self.sessions.number(worker), reason);
-        }
+        self.count_unknown(worker, outcome);
         self.send(worker, ToWorker::Ack { lease, outcome });
     }
 
@@ -253,7 +251,7 @@ impl Control {
         if let Some(leased) = self.leased.get(&lease).filter(|leased| leased.worker == worker) {
             self.tally.reported(number, leased.epoch, leased.samples, report);
         }
-        self.received.insert(lease, Received { worker, number, payload });
+        self.received.insert(lease, Received { worker, payload });
         self.tell(Event::DeltaReceived { worker, lease });
     }
 
@@ -263,24 +261,22 @@ impl Control {
             self.release(lease);
         }
         self.received.extract_if(|key, of| *key == lease && of.worker == worker).for_each(drop);
-        let own = self.held.get(&lease).is_some_and(|held| held.worker == worker);
-        let held = if own { self.held.remove(&lease) } else { None };
-        match (outcome, held) {
-            (Outcome::Merged(_), Some(Held { number, samples, .. })) => {
-                self.tally.merged(number, samples, Instant::now());
-            }
-            (Outcome::Merged(_), None) => {}
-            (Outcome::Rejected(reason), held) => {
-                let number = held.as_ref().map(|held| held.number);
-                let number = number.unwrap_or_else(|| self.sessions.number(worker));
-                self.tally.rejected(number, reason);
-                if held.is_some() {
-                    self.command(DataCommand::Discard(lease));
-                }
+        if self.held.get(&lease) == Some(&worker) {
+            self.held.remove(&lease);
+            if let Outcome::Rejected(_) = outcome {
+                self.command(DataCommand::Discard(lease));
             }
         }
+        self.count_unknown(worker, outcome);
         self.send(worker, ToWorker::Ack { lease, outcome });
         self.dismiss();
+    }
+
+    /// Counts an answer with which no lease has ended, as there is none.
+    fn count_unknown(&mut self, worker: WorkerKey, outcome: Outcome) {
+        if let Outcome::Rejected(reason @ (Reason::UnknownLease | Reason::Fenced)) = outcome {
+            self.tally.rejected(self.sessions.number(worker), reason);
+        }
     }
 
     /// An upload's place is free for the next one.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use engine::WorkerKey;
+use engine::{End, WorkerKey};
 use protocol::message::DeviceKind;
 use protocol::{Hello, Identity, Reason, Report};
 use serde::{Deserialize, Serialize};
@@ -206,14 +206,20 @@ impl Tally {
         }
     }
 
-    /// A delta of so many samples was merged.
-    pub fn merged(&mut self, worker: u32, samples: u64, now: Instant) {
-        self.last_merge = Some(now);
-        self.samples += samples;
-        if let Some(tally) = self.worker(worker) {
-            tally.last_merge = Some(now);
-            tally.samples += samples;
-            tally.merged += 1;
+    /// A lease of so many samples has ended.
+    pub fn ended(&mut self, number: u32, samples: u64, end: End, now: Instant) {
+        match end {
+            End::Merged { .. } => {
+                self.last_merge = Some(now);
+                self.samples += samples;
+                if let Some(tally) = self.worker(number) {
+                    tally.last_merge = Some(now);
+                    tally.samples += samples;
+                    tally.merged += 1;
+                }
+            }
+            End::Rejected { reason, .. } => self.rejected(number, reason),
+            End::Released => {}
         }
     }
 

@@ -181,9 +181,13 @@ impl Reader {
                 Some(Ok(Message::Text(_))) => {
                     return Err(Close::protocol("text messages have no meaning here"));
                 }
-                Some(Ok(Message::Close(_))) | None => {
-                    return Err(Close::normal("the worker closed the connection"));
+                Some(Ok(Message::Close(frame))) => {
+                    // A browser says so when a tab is closed or leads elsewhere.
+                    let goodbye = frame.is_some_and(|frame| frame.code == close_code::AWAY);
+                    let closed = Close::normal("the worker closed the connection");
+                    return Err(Close { goodbye, ..closed });
                 }
+                None => return Err(Close::normal("the connection ended")),
                 Some(Err(error)) => return Err(Close { goodbye: false, ..Close::protocol(error) }),
             }
         }

@@ -1,6 +1,6 @@
 // The coordinator of a test: a run of `herd train` with its address, token and ledger.
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 
 import { Program } from './program.mjs'
@@ -16,11 +16,14 @@ export class Herd {
   /** The `http://HOST:PORT` of the page. */
   origin = ''
   token = ''
+  /** @type {(program: Program) => void} */
+  #onProgram = () => {}
 
   /** Starts a run without local workers. `args` are further flags of `herd train`; `onProgram` is told of
    * the process before anything can fail. */
   static async start(folder, { job, args = [], linger = 0 }, onProgram) {
     const herd = new Herd()
+    herd.#onProgram = onProgram
     herd.folder = path.join(folder, 'run')
     const common = ['--json', '--workers', '0', '--listen', '127.0.0.1:0', '--linger', String(linger)]
     const all = ['train', ...(job ? [job] : []), ...common, '--run-dir', herd.folder, ...args]
@@ -33,6 +36,21 @@ export class Herd {
     herd.origin = page[1]
     assert.equal(page[2], herd.token, 'both ways of joining carry the same token')
     return herd
+  }
+
+  /** Goes on with the run of a coordinator that has ended, where it was. */
+  async resume() {
+    const all = ['train', '--json', '--linger', '0', '--resume', this.folder]
+    this.program = new Program('herd', all, path.dirname(this.folder))
+    this.#onProgram(this.program)
+    const join = await this.program.line(/^join +herd-worker (ws:\S+) --token (\S+)$/m)
+    assert.equal(join[1], this.address, 'workers find it where it was')
+  }
+
+  /** How many files of checkpoints there are. */
+  async checkpoints() {
+    const names = await readdir(path.join(this.folder, 'checkpoints')).catch(() => [])
+    return names.length
   }
 
   /** The link for a browser. `through` is another origin that leads to the same coordinator. */
@@ -91,12 +109,12 @@ export async function assertExact(herd, ledger, { rows, epochs }) {
   assert.deepEqual(counted, Array(epochs).fill(rows), 'samples of each epoch')
 }
 
-/** The ledger's entries of a worker: one for each session that it had. */
+/** The ledger's entries of workers with that name: one for each identity and slot. */
 export function entries(ledger, name) {
   return ledger.workers.filter((worker) => worker.name === name)
 }
 
-/** Merged samples of all sessions of a worker. */
+/** Merged samples of all workers with that name. */
 export function samplesOf(ledger, name) {
   return entries(ledger, name).reduce((sum, worker) => sum + worker.samples, 0)
 }
