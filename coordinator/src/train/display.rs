@@ -160,6 +160,9 @@ impl Display for Terminal {
         let counts = &record.counts;
         add("samples", Some(grouped(counts.samples)));
         add("released", (counts.released > 0).then(|| counts.released.to_string()));
+        let refused = counts.rejected.iter().map(|(why, count)| format!("{count} {}", why.name()));
+        let refused: Vec<_> = refused.collect();
+        add("refused", (!refused.is_empty()).then(|| refused.join(", ")));
         let dropped = counts.dropped_samples();
         add("dropped", (dropped > 0).then(|| dropped.to_string()));
         self.log.say(&line);
