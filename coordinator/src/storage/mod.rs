@@ -43,7 +43,11 @@ pub use store::Store;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The folder holds a run already.
-    #[error("{}: there is a run in this folder already; choose another one with --run-dir, or go on with this one with --resume", path.display())]
+    #[error(
+        "{}: there is a run in this folder already; choose another one with --run-dir, or go on with \
+         it with --resume",
+        path.display()
+    )]
     Taken {
         /// The folder.
         path: PathBuf,

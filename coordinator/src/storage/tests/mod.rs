@@ -164,7 +164,8 @@ fn a_run_folder_can_be_repeated_but_not_taken_twice() {
     assert_eq!(
         RunFolder::create(&job).unwrap_err().to_string(),
         format!(
-            "{}: there is a run in this folder already; choose another one with --run-dir",
+            "{}: there is a run in this folder already; choose another one with --run-dir, or go on \
+             with it with --resume",
             path.display()
         )
     );
