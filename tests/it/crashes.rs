@@ -218,13 +218,13 @@ fn a_coordinator_that_is_terminated_asks_its_workers_to_come_back() {
 }
 
 #[test]
-fn a_deterministic_run_comes_to_the_same_also_across_a_kill() {
+fn a_deterministic_run_comes_to_the_same_also_across_a_kill_and_ctrl_c() {
     let digest = |finished: &Finished| {
         assert_eq!(finished.code, Some(0), "{finished}");
         finished.json()["digest"].as_str().unwrap().to_owned()
     };
     let arguments = ["2", "--deterministic", "--epochs", "60"];
-    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
     let whole = [0, 1].map(|index| digest(&start(folders[index].path(), &arguments).finish()));
     assert_eq!(whole[0], whole[1], "two runs of one job");
     let folder = folders[2].path();
@@ -241,4 +241,17 @@ fn a_deterministic_run_comes_to_the_same_also_across_a_kill() {
     let mut resumed = resume(folder, "0");
     resumed.wait_for("goes on");
     assert_eq!(digest(&resumed.finish()), whole[0], "across a kill");
+
+    let folder = folders[3].path();
+    let mut herd = start(folder, &arguments);
+    herd.wait_for("epoch   5/60");
+    herd.interrupt();
+    let stopped = herd.finish();
+    assert_eq!(stopped.code, Some(130), "{stopped}");
+    let kept = stopped.json()["samples"].as_u64().unwrap();
+    let mut resumed = resume(folder, "0");
+    let line = resumed.wait_for("goes on");
+    let grouped = format!("{},{:03} of ", kept / 1000, kept % 1000);
+    assert!(line.contains(&grouped), "nothing is lost: {kept}, {line}");
+    assert_eq!(digest(&resumed.finish()), whole[0], "across Ctrl-C");
 }

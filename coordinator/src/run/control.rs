@@ -59,6 +59,8 @@ pub struct Control {
     pub(super) keeping: Keeping,
     /// The deltas of a round are merged together.
     deterministic: bool,
+    /// How the run is to end once its round has.
+    stop_after_round: Option<Ending>,
     pub(super) pulls: Pulls,
     evaluations_due: u32,
     /// Local worker processes at the start.
@@ -143,6 +145,7 @@ impl Control {
             keeping: Keeping::new(now, parts.checkpoint_interval, parts.constants),
             pulls: Pulls::new(parts.model_bytes),
             deterministic: parts.deterministic,
+            stop_after_round: None,
             evaluations_due: 0,
             local_workers: parts.local_workers,
             processes: None,
@@ -173,10 +176,16 @@ impl Control {
                 },
                 () = self.pulls.ready(Instant::now()) => {}
                 () = sleep_until(wake) => self.tell(Event::Tick),
-                () = sleep_until(self.deserted_at) => self.check_deserted(),
+                () = sleep_until(self.deserted_at), if !self.finished => self.check_deserted(),
                 () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
                 () = sleep_until(self.keeping.due()) => {}
                 () = sleep_until(self.show_at) => {}
+            }
+            if self.stop_after_round.is_some()
+                && self.engine.state().is_some()
+                && let Some(ending) = self.stop_after_round.take()
+            {
+                self.stop(ending);
             }
             self.pull();
             self.keep();
@@ -299,13 +308,19 @@ impl Control {
     }
 
     fn stop(&mut self, ending: Ending) {
+        // Half of a deterministic round cannot be kept: its workers finish it first.
+        let asked = matches!(ending, Ending::Interrupted | Ending::Restarting);
+        if self.deterministic && asked && self.ending.is_none() && self.engine.state().is_none() {
+            self.stop_after_round.get_or_insert(ending);
+            return;
+        }
         if self.ending.is_none() {
             if ending == Ending::Restarting {
                 self.board.restart();
             }
             self.ending = Some(ending);
             self.tell(Event::Stop);
-            if self.engine.state().is_none() {
+            if self.deterministic && self.engine.state().is_none() {
                 // Half of a deterministic round, which nobody will merge or answer.
                 self.held.clear();
                 self.dismiss();
@@ -316,6 +331,8 @@ impl Control {
     /// The threads that merge or evaluate are gone: nothing that is told leads anywhere.
     pub(super) fn fail(&mut self) {
         self.ending = Some(Ending::Failed);
+        // Who comes now is to come again.
+        self.board.restart();
         self.finished = true;
         self.evaluations_due = 0;
         self.keeping.fail();

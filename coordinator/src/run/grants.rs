@@ -53,10 +53,10 @@ impl Grants {
         self.out.get(&lease) == Some(&worker)
     }
 
-    /// Forgets a worker's uploads.
-    pub(super) fn forget(&mut self, worker: WorkerKey) {
+    /// Forgets a worker's uploads, but those that have arrived.
+    pub(super) fn forget(&mut self, worker: WorkerKey, arrived: impl Fn(&LeaseId) -> bool) {
         self.waiting.retain(|(waiting, _)| *waiting != worker);
-        self.out.retain(|_, of| *of != worker);
+        self.out.retain(|lease, of| *of != worker || arrived(lease));
     }
 
     /// The upload was taken in or refused; says whether it had a place.
@@ -83,7 +83,9 @@ mod tests {
         assert!(grants.release(lease(0)));
         assert!(!grants.release(lease(0)));
         assert_eq!(grants.start(), Some((worker, lease(GRANTED_MODELS_MAX as u64))));
-        grants.forget(worker);
+        grants.forget(worker, |known| *known == lease(1));
         assert_eq!(grants.start(), None);
+        assert!(grants.is_of(worker, lease(1)), "it has arrived");
+        assert!(!grants.is_of(worker, lease(2)));
     }
 }

@@ -168,7 +168,10 @@ impl Control {
 
     /// What a worker asked for does not outlive its connection.
     fn forget_wishes(&mut self, worker: WorkerKey) {
-        self.grants.forget(worker);
+        // What has arrived keeps its place: it holds memory until it is merged.
+        let (held, received) = (&self.held, &self.received);
+        self.grants
+            .forget(worker, |lease| held.contains_key(lease) || received.contains_key(lease));
         self.pulls.forget(worker);
     }
 

@@ -67,8 +67,8 @@ pub struct Tally {
     last_merge: Option<Instant>,
     /// Training time in earlier starts of the coordinator.
     time_before: Duration,
-    /// Workers that were known at this start.
-    known_before: usize,
+    /// Workers that joined since this start.
+    here: BTreeSet<u32>,
     samples: u64,
     samples_before: u64,
     /// Loss sum and samples of the deltas that came, by the epoch of their lease.
@@ -82,7 +82,6 @@ impl Tally {
     pub fn restored(workers: Vec<WorkerRow>, shell: &Shell) -> Self {
         let mut tally = Self {
             time_before: seconds(shell.seconds),
-            known_before: workers.len(),
             samples: shell.samples,
             samples_before: shell.samples,
             ..Self::default()
@@ -130,6 +129,7 @@ impl Tally {
         let worker = self.workers.entry(number).or_insert_with(|| WorkerTally::new(identity));
         (worker.name, worker.device) = (name, device);
         self.changed.insert(number);
+        self.here.insert(number);
         number
     }
 
@@ -139,10 +139,10 @@ impl Tally {
         self.workers.get(&number).map_or("a worker", |tally| &tally.name)
     }
 
-    /// Workers that joined since this start for the first time.
+    /// Workers that joined since this start.
     #[must_use]
     pub fn joined_count(&self) -> usize {
-        self.workers.len() - self.known_before
+        self.here.len()
     }
 
     /// What is new since the last checkpoint.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
@@ -349,7 +349,13 @@ impl Writer {
             total: parameters.payload.len() as u64,
             digest: parameters.digest,
         });
+        // A worker that only listens shows by its pongs that it does.
+        let mut signed = Instant::now();
         for (offset, piece) in chunk::pieces(&parameters.payload) {
+            if signed.elapsed() >= PING_INTERVAL {
+                signed = Instant::now();
+                self.sign_of_life().await?;
+            }
             let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });
             self.message(&message, piece).await?;
             self.let_pass(queue).await?;

@@ -176,7 +176,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         // Local workers would wait for the coordinator to be back.
         processes.end();
     }
-    let trained = status.merged_samples > 0;
+    let trained = status.merges > 0;
     let finishing = tokio::task::spawn_blocking(move || {
         let master = join(data.thread)?;
         let finisher = join(evaluation.thread)??;
@@ -253,7 +253,7 @@ async fn terminated() {
     std::future::pending().await
 }
 
-/// The first Ctrl-C ends the run and keeps what is there; the second ends the process.
+/// The first signal ends the run and keeps what is there; the second ends the process.
 async fn interrupt(events: mpsc::Sender<ControlEvent>) {
     let event = tokio::select! {
         caught = tokio::signal::ctrl_c() => match caught {
@@ -265,7 +265,12 @@ async fn interrupt(events: mpsc::Sender<ControlEvent>) {
     let _ = events.send(event).await;
     // Released, so that the run's end is not held up by this task.
     drop(events);
-    if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(130);
-    }
+    let code = tokio::select! {
+        caught = tokio::signal::ctrl_c() => match caught {
+            Ok(()) => 130,
+            Err(_) => return,
+        },
+        () = terminated() => 143,
+    };
+    std::process::exit(code);
 }

@@ -44,6 +44,7 @@ impl Serving {
             tokio::select! {
                 () = self.watched(linger) => {}
                 _ = tokio::signal::ctrl_c() => {}
+                () = super::terminated() => {}
             }
         }
         drop(self.stop);
