@@ -69,7 +69,8 @@ scenario('the lease of a closed tab is trained by others', {}, async (stage) => 
   const tab = await trainingTab(stage, herd, 'leaver')
   await tab.page.close()
   await herd.program.line(/^leaver left: .*/m)
-  assert.equal((await herd.status()).workers, 0, 'nobody is there')
+  // The status follows what is said by a tenth of a second.
+  await until('nobody is there', async () => (await herd.status()).workers === 0)
   await assertStandsStill(herd, 1)
   const ledger = await finish(stage, herd)
   assert.ok(samplesOf(ledger, 'leaver') > 0, 'what the tab delivered stays counted')
