@@ -138,7 +138,7 @@ impl Engine {
         let staleness = (self.version - base).saturating_sub(own);
         self.merged_samples += samples;
         let late = attempt.late;
-        let in_epoch = self.units.epoch(attempt.epoch).is_some();
+        let in_epoch = self.is_open(epoch);
         let merged = self.units.merge(unit);
         self.counts(epoch).late += u64::from(late);
         let version = Version { number: self.version + 1, ..self.version_now() };
@@ -219,7 +219,7 @@ impl Engine {
             *holder.tally.rejected.entry(reason).or_default() += 1;
         }
         self.count_refusal(attempt.epoch, reason);
-        let in_epoch = self.units.epoch(attempt.epoch).is_some();
+        let in_epoch = self.is_open(attempt.epoch);
         self.rounds.forget(lease, worker);
         let bad = matches!(reason, Reason::Length | Reason::NotFinite | Reason::Norm);
         let mut refusals = 0;
@@ -294,9 +294,9 @@ impl Engine {
             if let Some(holder) = self.workers.get_mut(&worker) {
                 holder.remember(lease, outcome);
             }
-            self.counts(attempt.epoch).duplicate += 1;
+            self.count_refusal(attempt.epoch, Reason::Duplicate);
             let end = End::Rejected { reason: Reason::Duplicate, dropped: false };
-            let in_epoch = self.units.epoch(attempt.epoch).is_some();
+            let in_epoch = self.is_open(attempt.epoch);
             let unit = attempt.unit;
             actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end });
             actions.push(Action::Acknowledge { worker, lease, outcome });
@@ -310,7 +310,7 @@ impl Engine {
         let Some(attempt) = self.detach(lease) else { return };
         self.counts(attempt.epoch).released += 1;
         let Attempt { worker, unit, epoch, .. } = attempt;
-        let in_epoch = self.units.epoch(epoch).is_some();
+        let in_epoch = self.is_open(epoch);
         for _ in 0..=u8::from(self.has(Bug::EndTwice)) {
             actions.push(Action::LeaseEnded { worker, lease, unit, in_epoch, end: End::Released });
         }

@@ -15,7 +15,7 @@ use crate::screening::Screening;
 use crate::status::EpochSummary;
 use crate::time::{Timestamp, WorkerKey};
 use crate::units::Units;
-use crate::words::{Mode, Strategy};
+use crate::words::Strategy;
 use crate::workers::Worker;
 
 /// The decisions of one run. Events in, actions out; nothing else.
@@ -255,7 +255,7 @@ impl Engine {
     /// Says which epochs are complete, in order, and whether the run is.
     pub(crate) fn complete_epochs(&mut self, actions: &mut Vec<Action>) {
         // In rounds samples count as merged when accumulated: the mark waits for the round's end.
-        if self.config.mode == Mode::Synchronous && !self.rounds.current.arrived.is_empty() {
+        if self.is_mid_round() {
             return;
         }
         let early = u64::from(self.has(Bug::EpochEarly));

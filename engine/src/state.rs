@@ -73,12 +73,18 @@ impl State {
 }
 
 impl Engine {
+    /// Whether deltas are accumulated that are counted and not in the master.
+    #[must_use]
+    pub fn is_mid_round(&self) -> bool {
+        self.config.mode == Mode::Synchronous && !self.rounds.current.arrived.is_empty()
+    }
+
     /// What a checkpoint is to hold, if there may be one now: it goes with the master as it is after
     /// all orders so far. In the middle of a round there may be none, as what is accumulated is
     /// counted and not in the master.
     #[must_use]
     pub fn state(&self) -> Option<State> {
-        if self.config.mode == Mode::Synchronous && !self.rounds.current.arrived.is_empty() {
+        if self.is_mid_round() {
             return None;
         }
         let mut totals = self.totals.clone();

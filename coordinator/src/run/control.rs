@@ -182,7 +182,7 @@ impl Control {
                 () = sleep_until(self.show_at) => {}
             }
             if self.stop_after_round.is_some()
-                && self.engine.state().is_some()
+                && !self.engine.is_mid_round()
                 && let Some(ending) = self.stop_after_round.take()
             {
                 self.stop(ending);
@@ -310,7 +310,7 @@ impl Control {
     fn stop(&mut self, ending: Ending) {
         // Half of a deterministic round cannot be kept: its workers finish it first.
         let asked = matches!(ending, Ending::Interrupted | Ending::Restarting);
-        if self.deterministic && asked && self.ending.is_none() && self.engine.state().is_none() {
+        if self.deterministic && asked && self.ending.is_none() && self.engine.is_mid_round() {
             self.stop_after_round.get_or_insert(ending);
             return;
         }
@@ -320,7 +320,7 @@ impl Control {
             }
             self.ending = Some(ending);
             self.tell(Event::Stop);
-            if self.deterministic && self.engine.state().is_none() {
+            if self.deterministic && self.engine.is_mid_round() {
                 // Half of a deterministic round, which nobody will merge or answer.
                 self.held.clear();
                 self.dismiss();

@@ -24,8 +24,6 @@ pub struct Shell {
     pub data: String,
     /// Seconds of training so far.
     pub seconds: f64,
-    /// Samples merged so far, by all workers.
-    pub samples: u64,
     /// Bytes from workers so far.
     pub bytes_up: u64,
     /// Bytes to workers so far.
@@ -79,9 +77,12 @@ impl Keeping {
 
     /// When the next checkpoint is due; in the middle of a round it then waits for the round's end.
     pub(super) fn due(&self) -> Option<Instant> {
-        let wanted = self.changed && !self.under_way && !self.failed;
         let at = self.last + self.interval;
-        (wanted && at > Instant::now()).then_some(at)
+        (self.is_wanted() && at > Instant::now()).then_some(at)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.changed && !self.under_way && !self.failed
     }
 
     pub(super) fn fail(&mut self) {
@@ -94,8 +95,8 @@ impl Control {
     /// Orders a checkpoint if one is due.
     pub(super) fn keep(&mut self) {
         let keeping = &self.keeping;
-        let idle = !keeping.changed || keeping.under_way || keeping.failed || self.finished;
-        if !idle && keeping.last.elapsed() >= keeping.interval {
+        let due = keeping.is_wanted() && keeping.last.elapsed() >= keeping.interval;
+        if due && !self.finished {
             self.order_checkpoint(false);
         }
     }
@@ -126,7 +127,6 @@ impl Control {
         let shell = Shell {
             data: constants.data.clone(),
             seconds: self.tally.training_time().as_secs_f64(),
-            samples: self.tally.samples(),
             bytes_up: constants.traffic.up.load(Ordering::Relaxed),
             bytes_down: constants.traffic.down.load(Ordering::Relaxed),
         };

@@ -224,9 +224,13 @@ impl Control {
         }
     }
 
+    fn has_arrived(&self, lease: LeaseId) -> bool {
+        self.held.contains_key(&lease) || self.received.contains_key(&lease)
+    }
+
     fn offered(&mut self, worker: WorkerKey, lease: LeaseId) {
         // It had arrived before a connection was lost: its answer will come.
-        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
+        if self.has_arrived(lease) {
             return;
         }
         if self.leased.get(&lease).is_some_and(|leased| leased.worker == worker) {
@@ -247,7 +251,7 @@ impl Control {
         payload: Bytes,
     ) {
         // The same delta again: the first one is under way, and its answer will come.
-        if self.held.contains_key(&lease) || self.received.contains_key(&lease) {
+        if self.has_arrived(lease) {
             return;
         }
         let number = self.sessions.number(worker);
@@ -263,7 +267,9 @@ impl Control {
         if self.grants.is_of(worker, lease) {
             self.release(lease);
         }
-        self.received.extract_if(|key, of| *key == lease && of.worker == worker).for_each(drop);
+        if self.received.get(&lease).is_some_and(|received| received.worker == worker) {
+            self.received.remove(&lease);
+        }
         if self.held.get(&lease) == Some(&worker) {
             self.held.remove(&lease);
             if let Outcome::Rejected(_) = outcome {

@@ -77,13 +77,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The tally of a run that goes on.
+    /// The tally of a run that goes on, of which so many samples are merged.
     #[must_use]
-    pub fn restored(workers: Vec<WorkerRow>, shell: &Shell) -> Self {
+    pub fn restored(workers: Vec<WorkerRow>, shell: &Shell, samples: u64) -> Self {
         let mut tally = Self {
             time_before: seconds(shell.seconds),
-            samples: shell.samples,
-            samples_before: shell.samples,
+            samples,
+            samples_before: samples,
             ..Self::default()
         };
         for row in workers {
@@ -247,12 +247,6 @@ impl Tally {
     #[must_use]
     pub fn training_time(&self) -> Duration {
         self.time_before + between(self.first_lease, self.last_merge)
-    }
-
-    /// Samples merged.
-    #[must_use]
-    pub fn samples(&self) -> u64 {
-        self.samples
     }
 
     /// Time since the first lease.

@@ -68,26 +68,26 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     let mut store = Store::open(&path)?;
     let mut prepared = prepare::prepare_again(args, &path)?;
     let initial = std::mem::take(&mut prepared.initial);
-    let loaded = store.load(prepared.plan.tensors())?;
+    let mut loaded = store.load(prepared.plan.tensors())?;
     for warning in loaded.iter().flat_map(|loaded| &loaded.warnings) {
         display::warn(warning);
     }
     let ended = path.join(storage::FINAL).is_file();
-    if ended && loaded.as_ref().is_some_and(|loaded| loaded.complete) {
+    if ended && loaded.as_ref().is_some_and(|loaded| loaded.record.complete) {
         return Err(complete(&path));
     }
-    let data = prepared.data_name();
-    if let Some(loaded) = &loaded {
-        let shell: Shell = serde_json::from_value(loaded.shell.clone())
-            .with_context(|| format!("{}: the newest checkpoint", path.display()))?;
-        if shell.data != data {
-            return Err(Failure::Data(format!(
-                "{}: the training data are not those of this run any more; bring back the files \
-                 that its config.toml names",
-                path.display()
-            ))
-            .into());
-        }
+    let shell = loaded.as_mut().map(|loaded| loaded.record.shell.take());
+    let shell: Option<Shell> = shell
+        .map(serde_json::from_value)
+        .transpose()
+        .with_context(|| format!("{}: the newest checkpoint", path.display()))?;
+    if shell.as_ref().is_some_and(|shell| shell.data != prepared.data_name()) {
+        return Err(Failure::Data(format!(
+            "{}: the training data are not those of this run any more; bring back the files that \
+             its config.toml names",
+            path.display()
+        ))
+        .into());
     }
     let kept = store.address()?.filter(|_| args.listen.is_none());
     let listener = match kept {
@@ -101,39 +101,29 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     let version = Version { incarnation, number: 0 };
     let config = prepared.engine_config(incarnation);
     let table = prepared.plan.tensors();
-    let (engine, master, folder, before) = match loaded {
+    let (engine, master, folder, before) = match loaded.zip(shell) {
         None => {
             let master = Master::new(table, initial, version)?;
             let goes_on = Some("from the start, as there is no checkpoint yet".to_owned());
             let before = Before { goes_on, ..Before::default() };
             (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, before)
         }
-        Some(loaded) => {
-            let Loaded {
-                number,
-                engine,
-                values,
-                momentum,
-                metrics_bytes,
-                best,
-                shell,
-                workers,
-                ..
-            } = loaded;
-            let engine = Engine::restore(config, engine)
+        Some((Loaded { record, workers, values, momentum, .. }, shell)) => {
+            let engine = Engine::restore(config, record.engine)
                 .map_err(|error| Failure::Data(format!("{}: {error}", path.display())))?;
             let master = Master::restore(table, values, momentum, version)?;
-            let folder = RunFolder::reopen(&path, metrics_bytes)?;
-            let shell: Shell = serde_json::from_value(shell)?;
+            let folder = RunFolder::reopen(&path, record.metrics_bytes)?;
             let records = EpochRecord::read_all(&path)?;
-            let tally = Tally::restored(workers, &shell);
+            let status = engine.status();
+            let tally = Tally::restored(workers, &shell, status.merged_samples);
             let goes_on = Some(format!(
-                "from checkpoint {number}: {} of {} samples, {} epochs complete",
-                grouped(engine.status().merged_samples),
-                grouped(engine.status().total_samples),
+                "from checkpoint {}: {} of {} samples, {} epochs complete",
+                record.number,
+                grouped(status.merged_samples),
+                grouped(status.total_samples),
                 records.len()
             ));
-            (engine, master, folder, Before { best, tally, records, shell, goes_on })
+            (engine, master, folder, Before { best: record.best, tally, records, shell, goes_on })
         }
     };
     Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
