@@ -10,7 +10,7 @@ use engine::EpochSummary;
 use serde::Deserialize;
 
 use super::counts::Tables;
-use crate::storage::{Record, StorageError};
+use crate::storage::{METRICS, Record, StorageError};
 
 /// The lines of metrics that are compared; the others are of the shell.
 #[derive(Debug, Deserialize)]
@@ -56,11 +56,10 @@ impl Findings {
 
         let samples = record.shards.iter().map(|rows| u64::from(*rows)).sum();
         let mut metrics = metrics(folder, record.metrics_bytes, &mut differences)?;
-        let coverage = tables.coverage().clone();
+        let mut coverage = tables.take_coverage();
         for epoch in &complete {
             let of = format!("epoch {}", epoch + 1);
-            let problems =
-                coverage.get(epoch).cloned().unwrap_or_default().problems(&record.shards);
+            let problems = coverage.remove(epoch).unwrap_or_default().problems(&record.shards);
             differences.extend(problems.into_iter().map(|problem| format!("{of}: {problem}")));
             let counts = &tables.epochs[epoch];
             if counts.settled() != samples {
@@ -100,7 +99,7 @@ fn metrics(
     bytes: u64,
     differences: &mut Vec<String>,
 ) -> Result<BTreeMap<u32, EpochSummary>, StorageError> {
-    let path = folder.join("metrics.jsonl");
+    let path = folder.join(METRICS);
     let failed = |error| StorageError::Read { path: path.clone(), error };
     let file = File::open(&path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();

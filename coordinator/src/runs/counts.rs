@@ -189,10 +189,10 @@ impl Tables {
         }
     }
 
-    /// What is merged or dropped, by epoch, once all leases are added.
-    pub(super) fn coverage(&mut self) -> &BTreeMap<u32, Coverage> {
+    /// What is merged or dropped, by epoch, once all leases are added; forgotten by this call.
+    pub(super) fn take_coverage(&mut self) -> BTreeMap<u32, Coverage> {
         self.end_epoch();
-        &self.coverage
+        std::mem::take(&mut self.coverage)
     }
 }
 

@@ -37,7 +37,7 @@ fn run() -> TempDir {
     let mut store = Store::open(path).unwrap();
     store.begin("127.0.0.1:1".parse().unwrap(), &token).unwrap();
     let loaded = store.load(plan(1).tensors()).unwrap().unwrap();
-    course.restart(loaded.engine, loaded.metrics_bytes);
+    course.restart(loaded.record.engine, loaded.record.metrics_bytes);
     course.lease(4, Fate::Merged);
     save(&mut store, &mut course);
     course.finish(1);

@@ -68,22 +68,8 @@ pub struct Record {
 /// A checkpoint as it is read back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// Its number, from 1.
-    pub number: u64,
-    /// The engine's part.
-    pub engine: engine::State,
-    /// The master's version that goes with it.
-    pub version: Version,
-    /// Length of `metrics.jsonl` at that time.
-    pub metrics_bytes: u64,
-    /// The model that validated best; `best.safetensors` is that model again.
-    pub best: Option<BestRecord>,
-    /// What the shell had stored.
-    pub shell: serde_json::Value,
-    /// The run is over.
-    pub complete: bool,
-    /// Rows of each shard of the run's data.
-    pub shards: Vec<u32>,
+    /// What the ledger says of it; `best.safetensors` is its best model again.
+    pub record: Record,
     /// All workers ever stored, by number.
     pub workers: Vec<WorkerRow>,
     /// The master, in the order of the shape table.

@@ -228,7 +228,7 @@ impl Store {
             warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             return Ok(None);
         };
-        let number = loaded.number;
+        let number = loaded.record.number;
         if number < newest {
             self.database.forget_after(number)?;
             warnings.push(format!(
@@ -236,8 +236,7 @@ impl Store {
                  them is trained again"
             ));
         }
-        let best = self.database.record(number)?.best_digest;
-        self.files.restore_best(number, best)?;
+        self.files.restore_best(number, loaded.record.best_digest)?;
         self.files.delete(|other| other > number || !known.contains(&other));
         loaded.warnings = warnings;
         Ok(Some(loaded))
@@ -272,14 +271,7 @@ impl Store {
             self.files.check_best(number, digest)?;
         }
         Ok(Loaded {
-            number,
-            engine: record.engine,
-            version: record.version,
-            metrics_bytes: record.metrics_bytes,
-            best: record.best,
-            shell: record.shell,
-            complete: record.complete,
-            shards: record.shards,
+            record,
             workers: self.database.workers(number)?,
             values,
             momentum,

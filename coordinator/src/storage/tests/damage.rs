@@ -45,7 +45,7 @@ fn damaged_parameters_are_named_and_the_checkpoint_before_is_used() {
         assert_eq!(names(folder.path()), ["000001.best.safetensors", "000001.safetensors"]);
         // The damaged one is forgotten: nothing is said of it the next time.
         let again = load(folder.path(), &run.table).unwrap();
-        assert_eq!((again.number, again.warnings), (1, Vec::new()));
+        assert_eq!((again.record.number, again.warnings), (1, Vec::new()));
     }
 }
 
@@ -61,7 +61,7 @@ fn a_damaged_ledger_never_gives_a_wrong_checkpoint() {
         let loaded = Store::open(folder.path()).and_then(|mut store| store.load(&run.table));
         match loaded {
             Ok(Some(loaded)) => {
-                let number = loaded.number;
+                let number = loaded.record.number;
                 run.assert_is(&loaded, number, &saved[number as usize - 1], folder.path());
                 assert!(number == 2 || loaded.warnings[0].contains("run.db"), "{place}");
                 Some(number)

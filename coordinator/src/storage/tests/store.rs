@@ -81,14 +81,20 @@ impl Run {
         saved: &Checkpoint,
         folder: &Path,
     ) {
-        assert_eq!(loaded.number, number);
+        assert_eq!(loaded.record.number, number);
         assert_eq!(loaded.values, self.values(number));
         assert_eq!(loaded.momentum, self.momentum(number));
         let text = |state: &engine::State| serde_json::to_string(state).unwrap();
-        assert_eq!(text(&loaded.engine), text(&saved.engine));
-        assert_eq!((loaded.version, loaded.metrics_bytes), (saved.version, saved.metrics_bytes));
-        assert_eq!((&loaded.best, &loaded.shell), (&saved.best, &saved.shell));
-        assert_eq!((loaded.complete, &loaded.shards), (saved.complete, &saved.shards));
+        assert_eq!(text(&loaded.record.engine), text(&saved.engine));
+        assert_eq!(
+            (loaded.record.version, loaded.record.metrics_bytes),
+            (saved.version, saved.metrics_bytes)
+        );
+        assert_eq!((&loaded.record.best, &loaded.record.shell), (&saved.best, &saved.shell));
+        assert_eq!(
+            (loaded.record.complete, &loaded.record.shards),
+            (saved.complete, &saved.shards)
+        );
         assert_eq!(loaded.workers, saved.workers);
         assert_eq!(fs::read(folder.join(BEST)).unwrap(), best(number));
     }
@@ -135,7 +141,7 @@ fn what_is_saved_comes_back() {
     run.assert_is(&loaded, 2, &saved, run.path());
     assert_eq!(loaded.warnings, Vec::<String>::new());
     // The engine takes it, and goes on to the end.
-    run.course.restart(loaded.engine, loaded.metrics_bytes);
+    run.course.restart(loaded.record.engine, loaded.record.metrics_bytes);
     run.course.finish(1);
 }
 
@@ -190,12 +196,12 @@ fn a_crash_after_any_step_leaves_the_old_checkpoint_or_the_new_one() {
     for step in Step::ALL {
         let folder = place(step);
         let loaded = load(&folder, &run.table).unwrap();
-        let saved = if loaded.number == 2 { &before } else { &next };
-        run.assert_is(&loaded, loaded.number, saved, &folder);
-        outcomes.push(loaded.number);
+        let saved = if loaded.record.number == 2 { &before } else { &next };
+        run.assert_is(&loaded, loaded.record.number, saved, &folder);
+        outcomes.push(loaded.record.number);
         // The next checkpoint can be stored, and nothing is left of the one that failed.
         let mut store = Store::open(&folder).unwrap();
-        let number = loaded.number + 1;
+        let number = loaded.record.number + 1;
         let (values, momentum) = (run.values(number), run.momentum(number));
         let again = store.save(&next, &run.table, &values, &momentum).unwrap();
         assert_eq!(again, number, "{step:?}");
