@@ -1,5 +1,6 @@
 //! The command line as the user types it; `config` makes a job of it.
 
+mod answer;
 mod failure;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Setting, preset};
 
+pub use answer::answer;
 pub use failure::{EXIT_BUG, Failure, exit_code};
 
 const EXIT_CODES: &str = "\

@@ -1,6 +1,5 @@
 //! `herd evaluate`: loss, accuracy and mean absolute error of a stored model.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use model::{Batch, Metrics, Predictor};
@@ -8,7 +7,7 @@ use serde::Serialize;
 
 use super::ROWS;
 use super::rows::columns;
-use crate::cli::{EvaluateArgs, Failure};
+use crate::cli::{EvaluateArgs, Failure, answer};
 use crate::config;
 use crate::data::embedded::{self, Part};
 use crate::data::{Dataset, LabelKind, Source, Splits, batches};
@@ -59,10 +58,7 @@ pub fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let metrics = evaluation(&predictor, batches(&dataset, ROWS))?;
     let evaluation = Evaluation::of(&metrics, model.plan.spec().loss);
     let text = if args.json { serde_json::to_string(&evaluation)? } else { evaluation.to_string() };
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
+    Ok(answer(&format!("{text}\n"))?)
 }
 
 /// The summed metrics of all batches.

@@ -8,10 +8,9 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use crate::cli::{Failure, ShowArgs};
+use crate::cli::{Failure, ShowArgs, answer};
 use crate::storage::{Record, Report, StorageError, find_run, plan_of};
 use check::Findings;
 use counts::Tables;
@@ -38,11 +37,7 @@ pub fn show(args: &ShowArgs) -> anyhow::Result<()> {
     } else {
         print::text(&shown, args.all)
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read our output has seen enough, as `head` does.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
+    answer(&text)?;
     match &shown.checked {
         Some((_, findings)) if !findings.differences.is_empty() => {
             Err(Failure::Target(format!("{}: {}", shown.name, findings.line())).into())

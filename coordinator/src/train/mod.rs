@@ -89,12 +89,20 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     {
         return Err(nothing_learnt(&summary.status));
     }
-    match summary.ending {
-        Ending::Complete => Ok(()),
-        Ending::Interrupted => Err(Failure::Interrupted.into()),
-        Ending::Restarting => Err(Failure::Terminated.into()),
-        Ending::Deserted(reason) => Err(Failure::Network(reason).into()),
-        Ending::Failed => Err(anyhow::anyhow!("a thread of the run failed")),
+    match (summary.ending == Ending::Failed, cut_short(summary.ending)) {
+        (_, Some(failure)) => Err(failure.into()),
+        (true, None) => Err(anyhow::anyhow!("a thread of the run failed")),
+        (false, None) => Ok(()),
+    }
+}
+
+/// Why a run ended before its time, if somebody wanted it or nobody trained any more.
+fn cut_short(ending: Ending) -> Option<Failure> {
+    match ending {
+        Ending::Interrupted => Some(Failure::Interrupted),
+        Ending::Restarting => Some(Failure::Terminated),
+        Ending::Deserted(reason) => Some(Failure::Network(reason)),
+        Ending::Complete | Ending::Failed => None,
     }
 }
 
@@ -186,12 +194,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let outcome = finishing.await??;
     processes.wait().await;
     let Some(outcome) = outcome else {
-        return Err(match ending {
-            Ending::Interrupted => Failure::Interrupted.into(),
-            Ending::Restarting => Failure::Terminated.into(),
-            Ending::Deserted(reason) => Failure::Network(reason).into(),
-            Ending::Complete | Ending::Failed => nothing_learnt(&status),
-        });
+        return Err(cut_short(ending).map_or_else(|| nothing_learnt(&status), Into::into));
     };
     board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
     let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
