@@ -204,8 +204,7 @@ impl Engine {
         self.last_lease += 1;
         let id = LeaseId { incarnation: self.lease_start(), number: self.last_lease };
         let Some(unit) = self.units.get_mut(choice.unit) else { return };
-        let again = !unit.leases.is_empty() || !unit.refused.is_empty() || unit.leased;
-        unit.leased = true;
+        let again = std::mem::replace(&mut unit.leased, true);
         unit.leases.push(id);
         let (epoch, samples, segments) = (unit.epoch, unit.samples, unit.segments.clone());
         let progress = self.progress_of(choice.unit);
@@ -262,7 +261,7 @@ impl Engine {
     fn progress_of(&self, unit: u64) -> u64 {
         let ordered = self.units.get(unit).filter(|_| self.config.deterministic);
         ordered.map_or(self.merged_samples, |unit| {
-            u64::from(unit.epoch) * self.config.epoch_samples() + unit.begins
+            u64::from(unit.epoch) * self.epoch_samples + unit.begins
         })
     }
 
@@ -272,7 +271,7 @@ impl Engine {
     }
 
     fn rate_at(&self, samples: u64) -> f64 {
-        let total = self.config.total_samples().max(1) as f64;
+        let total = (self.epoch_samples * u64::from(self.config.epochs)).max(1) as f64;
         self.config.learning_rate * self.config.schedule.factor(samples as f64 / total)
     }
 }

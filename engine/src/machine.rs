@@ -23,7 +23,7 @@ use crate::workers::Worker;
 pub struct Engine {
     pub(crate) config: Config,
     /// Samples of each epoch: a sum over all shards, which every event would be too often for.
-    epoch_samples: u64,
+    pub(crate) epoch_samples: u64,
     /// What the configured strategy stands for.
     pub(crate) strategy: Strategy,
     pub(crate) workers: BTreeMap<WorkerKey, Worker>,
@@ -259,7 +259,7 @@ impl Engine {
             return;
         }
         let early = u64::from(self.has(Bug::EpochEarly));
-        let samples = self.config.epoch_samples() - early;
+        let samples = self.epoch_samples - early;
         let version = self.version_now();
         while let Some(epoch) = self.units.epochs.pop_front_if(|epoch| epoch.settled() >= samples) {
             self.totals.add(&epoch.summary);

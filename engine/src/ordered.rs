@@ -59,11 +59,7 @@ impl Engine {
 
     /// No more units belong to the running round.
     fn is_round_cut(&self) -> bool {
-        let round = &self.rounds.current;
-        let exhausted = round
-            .epoch
-            .is_some_and(|epoch| self.units.epoch(epoch).is_none_or(|epoch| epoch.free == 0));
-        round.cut >= self.config.workers_min || exhausted
+        self.rounds.current.cut >= self.config.workers_min || self.has_cut_its_epoch()
     }
 
     /// All units of the running round are here, or given up.

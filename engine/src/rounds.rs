@@ -148,13 +148,16 @@ impl Engine {
         round.arrived_samples + out + self.planned_for_idle()
     }
 
+    /// The epoch that the running round is cut from has nothing left.
+    pub(crate) fn has_cut_its_epoch(&self) -> bool {
+        let epoch = self.rounds.current.epoch;
+        epoch.is_some_and(|epoch| self.units.epoch(epoch).is_none_or(|epoch| epoch.free == 0))
+    }
+
     /// What workers would have trained for whom the epoch had nothing left.
     fn planned_for_idle(&self) -> u64 {
         let round = &self.rounds.current;
-        let exhausted = round
-            .epoch
-            .is_some_and(|epoch| self.units.epoch(epoch).is_none_or(|epoch| epoch.free == 0));
-        if !exhausted || self.config.frequency == Frequency::Epoch {
+        if !self.has_cut_its_epoch() || self.config.frequency == Frequency::Epoch {
             return 0;
         }
         let idle = self.workers.iter().filter(|(key, worker)| {

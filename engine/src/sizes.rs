@@ -52,7 +52,7 @@ impl Engine {
         match self.config.frequency {
             Frequency::Batch => batch,
             Frequency::Steps(steps) => batch * u64::from(steps),
-            Frequency::Epoch => self.part(worker, self.config.epoch_samples()),
+            Frequency::Epoch => self.part(worker, self.epoch_samples),
         }
     }
 
@@ -126,7 +126,7 @@ impl Engine {
         let current = &self.rounds.current;
         let round = if number <= current.number { current } else { &self.rounds.next };
         if !self.all_measured() {
-            return Some(self.part(worker, self.config.epoch_samples()).min(self.first_part()));
+            return Some(self.part(worker, self.epoch_samples).min(self.first_part()));
         }
         let present = self.workers.iter().filter(|(_, worker)| !worker.silent);
         let last =
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     fn first_part(&self) -> u64 {
-        let equal = self.config.epoch_samples() as f64 / self.expected().count().max(1) as f64;
+        let equal = self.epoch_samples as f64 / self.expected().count().max(1) as f64;
         self.whole_batches(FIRST_PART * equal)
     }
 }
