@@ -200,7 +200,7 @@ fn models(workers: u64, epochs: u32) -> f64 {
         let works = fakes.into_iter().map(|fake| fake.work(payload.clone(), pushes.clone()));
         let works: Vec<_> = works.map(tokio::spawn).collect();
         for work in works {
-            work.await.unwrap();
+            timeout(5 * TIMEOUT, work).await.expect("the run ends in time").unwrap();
         }
     });
     let finished = herd.finish();

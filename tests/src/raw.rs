@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::SUBPROTOCOL;
 
@@ -52,7 +52,11 @@ pub enum End {
 pub struct RawSocket {
     /// The connection itself, for bytes that are no frames.
     pub stream: TcpStream,
+    opened: Instant,
 }
+
+/// A connection is not read any longer than this, however much comes: several waits' time.
+const LIFE_MAX: Duration = TIMEOUT.saturating_mul(5);
 
 /// A TCP connection to a coordinator, on which every wait ends.
 ///
@@ -145,7 +149,7 @@ impl RawSocket {
         stream.write_all(upgrade(invitation, SUBPROTOCOL).as_bytes()).expect("it is open");
         let answer = answer(&mut stream).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        Self { stream }
+        Self { stream, opened: Instant::now() }
     }
 
     /// Sends bytes as they are. A coordinator that closed meanwhile is no error: what it said is
@@ -160,6 +164,7 @@ impl RawSocket {
     /// When nothing comes in time, or a frame is masked or longer than any of Herd's.
     #[track_caller]
     pub fn read_frame(&mut self) -> Option<Frame> {
+        assert!(self.opened.elapsed() < LIFE_MAX, "frames come, and never the one that is due");
         let mut start = [0; 2];
         self.read(&mut start)?;
         assert_eq!(start[1] & 0x80, 0, "a server masks nothing");

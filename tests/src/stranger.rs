@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::message::DeviceKind;
@@ -14,7 +14,7 @@ use protocol::{
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
-use crate::process::Invitation;
+use crate::process::{Invitation, TIMEOUT};
 use crate::raw;
 
 /// A lease that nobody has.
@@ -128,7 +128,9 @@ impl Stranger {
     /// The coordinator's next message and its payload; signs of life are passed over.
     #[track_caller]
     fn hear_all(&mut self) -> (ToWorker, Bytes) {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
+            assert!(Instant::now() < deadline, "nothing but signs of life came");
             match self.socket.read().expect("a message") {
                 Message::Binary(bytes) => match frame::decode(&bytes).expect("a frame") {
                     (ToWorker::Alive, _) => {}
@@ -216,7 +218,9 @@ impl Stranger {
     /// When it does not.
     #[track_caller]
     pub fn closed(mut self) -> (u16, String) {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
+            assert!(Instant::now() < deadline, "the session is not closed");
             match self.socket.read() {
                 Ok(Message::Close(Some(frame))) => {
                     return (frame.code.into(), frame.reason.to_string());

@@ -86,9 +86,14 @@ impl Control {
         outgoing: mpsc::Sender<Outgoing>,
     ) {
         let identity = (hello.identity, hello.slot);
+        let worker = self.sessions.of_identity(identity).unwrap_or(connection);
+        // Connections are numbered before they are announced: the older of two may come second.
+        // Dropping its queue ends it.
+        if self.sessions.by_worker.get(&worker).is_some_and(|known| known.connection > connection) {
+            return;
+        }
         let number = self.tally.joined(connection, hello);
         self.deserted_at = None;
-        let worker = self.sessions.of_identity(identity).unwrap_or(connection);
         let session = self.sessions.by_worker.entry(worker).or_insert_with(|| Session {
             identity,
             number,
