@@ -116,7 +116,7 @@ impl Config {
     pub fn resolved_strategy(&self) -> Strategy {
         match (self.strategy, self.mode, self.inner_momentum) {
             (Strategy::Auto, _, false) => Strategy::NESTEROV,
-            (Strategy::Auto, Mode::Asynchronous, true) => Strategy::STALENESS,
+            (Strategy::Auto, Mode::Asynchronous | Mode::Hogwild, true) => Strategy::STALENESS,
             (Strategy::Auto, Mode::Synchronous, true) => Strategy::Mean,
             (strategy, _, _) => strategy,
         }
@@ -148,12 +148,14 @@ impl Config {
             return Err(ConfigError::DeterministicWithoutRounds);
         }
         match (self.strategy, self.mode) {
-            (Strategy::Mean, Mode::Asynchronous) => Err(ConfigError::MeanWithoutRounds),
+            (Strategy::Mean, Mode::Asynchronous | Mode::Hogwild) => {
+                Err(ConfigError::MeanWithoutRounds)
+            }
             (Strategy::Staleness { .. }, Mode::Synchronous) => Err(ConfigError::StalenessInRounds),
             (Strategy::Staleness { exponent, .. }, _) => {
                 within("the exponent of staleness", exponent, 0.0, 4.0, "above 0 and at most 4")
             }
-            (strategy @ Strategy::Nesterov { .. }, Mode::Asynchronous)
+            (strategy @ Strategy::Nesterov { .. }, Mode::Asynchronous | Mode::Hogwild)
                 if strategy != Strategy::NESTEROV =>
             {
                 Err(ConfigError::NesterovWithoutRounds)

@@ -69,7 +69,7 @@ impl Engine {
 
     fn choose(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
         match self.config.mode {
-            Mode::Asynchronous => self.choose_at_once(now, worker),
+            Mode::Asynchronous | Mode::Hogwild => self.choose_at_once(now, worker),
             Mode::Synchronous => self.choose_in_round(now, worker),
         }
     }

@@ -146,6 +146,12 @@ impl Engine {
         Version { incarnation: self.config.incarnation, number: self.version }
     }
 
+    /// Whether merges outside of rounds have a momentum.
+    #[must_use]
+    pub fn merges_with_momentum(&self) -> bool {
+        matches!(self.strategy, Strategy::Nesterov { .. })
+    }
+
     fn joined(&mut self, now: Timestamp, worker: WorkerKey) {
         self.workers.entry(worker).or_insert_with(|| Worker::new(now));
         self.started |= self.workers.len() as u64 >= u64::from(self.config.workers_min);

@@ -14,6 +14,9 @@ pub enum Mode {
     /// Each delta is merged as it comes.
     #[default]
     Asynchronous,
+    /// As asynchronous, but several deltas are merged at once, without a lock: updates of a value
+    /// that meet may be lost.
+    Hogwild,
 }
 
 /// How much a worker trains between pull and push.
@@ -131,6 +134,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Synchronous => "synchronous",
             Self::Asynchronous => "asynchronous",
+            Self::Hogwild => "hogwild",
         })
     }
 }
@@ -142,9 +146,10 @@ impl FromStr for Mode {
         match word {
             "synchronous" => Ok(Self::Synchronous),
             "asynchronous" => Ok(Self::Asynchronous),
+            "hogwild" => Ok(Self::Hogwild),
             _ => {
-                let names = ["synchronous", "asynchronous"];
-                Err(WordError::new("mode", word, &names, "synchronous or asynchronous"))
+                let names = ["synchronous", "asynchronous", "hogwild"];
+                Err(WordError::new("mode", word, &names, "synchronous, asynchronous or hogwild"))
             }
         }
     }

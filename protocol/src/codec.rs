@@ -15,7 +15,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::{TensorInfo, TensorTable};
+use crate::pieces::{Layout, Piece, pieces};
+use crate::tensor::{Role, TensorInfo, TensorTable};
 
 /// Tensors with fewer values travel as f32: they cost little, and biases like precision.
 pub const F16_ELEMENTS_MIN: usize = 4096;
@@ -61,11 +62,11 @@ pub enum CodecError {
 }
 
 impl Codec {
-    fn is_half(self, tensor: &TensorInfo) -> bool {
+    pub(crate) fn is_half(self, tensor: &TensorInfo) -> bool {
         self == Self::F16 && !tensor.is_buffer() && tensor.elements() >= F16_ELEMENTS_MIN
     }
 
-    fn tensor_bytes(self, tensor: &TensorInfo) -> usize {
+    pub(crate) fn tensor_bytes(self, tensor: &TensorInfo) -> usize {
         if self.is_half(tensor) { 2 + 2 * tensor.elements() } else { 4 * tensor.elements() }
     }
 
@@ -107,26 +108,19 @@ impl Codec {
         payload: &[u8],
         values: &mut Vec<f32>,
     ) -> Result<(), CodecError> {
-        let expected = self.bytes(table);
-        if payload.len() != expected {
-            return Err(CodecError::Length { expected, got: payload.len() });
-        }
+        let layout = Layout::new(self, table);
+        let payload = layout.payload(payload)?;
         values.resize(table.elements(), 0.0);
-        let mut rest = payload;
-        for (tensor, range) in table.ranges() {
-            let (bytes, after) = rest.split_at(self.tensor_bytes(tensor));
-            rest = after;
+        for (number, Piece { values: range, role, tensor }) in pieces(table).into_iter().enumerate()
+        {
             let target = &mut values[range];
-            let finite = if self.is_half(tensor) {
-                decode_half(bytes, target)
-            } else {
-                decode_single(bytes, target)
-            };
-            if !finite {
-                return Err(CodecError::NotFinite(tensor.name.clone()));
+            payload.read(number, target);
+            let name = || table.tensors[tensor].name.clone();
+            if !target.iter().fold(true, |finite, value| finite & value.is_finite()) {
+                return Err(CodecError::NotFinite(name()));
             }
-            if tensor.role == crate::Role::BufferNonNegative && target.iter().any(|&x| x < 0.0) {
-                return Err(CodecError::Negative(tensor.name.clone()));
+            if role == Role::BufferNonNegative && target.iter().any(|&x| x < 0.0) {
+                return Err(CodecError::Negative(name()));
             }
         }
         Ok(())
@@ -141,13 +135,10 @@ fn encode_single(values: &[f32], payload: &mut Vec<u8>) {
     }
 }
 
-fn decode_single(bytes: &[u8], values: &mut [f32]) -> bool {
-    let mut finite = true;
+pub(crate) fn decode_single(bytes: &[u8], values: &mut [f32]) {
     for (value, word) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
         *value = f32::from_le_bytes(*word);
-        finite &= value.is_finite();
     }
-    finite
 }
 
 fn encode_half(values: &[f32], payload: &mut Vec<u8>) {
@@ -167,27 +158,29 @@ fn encode_half(values: &[f32], payload: &mut Vec<u8>) {
     }
 }
 
-fn decode_half(bytes: &[u8], values: &mut [f32]) -> bool {
-    let (exponent, words) = bytes.split_at(2);
-    let exponent = i32::from(i16::from_le_bytes([exponent[0], exponent[1]]));
+/// Decodes halves times `2^exponent`; false, and nothing done, when the exponent is out of range.
+pub(crate) fn decode_half(exponent: i32, words: &[u8], values: &mut [f32]) -> bool {
     if !(EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) {
         return false;
     }
     let scale = power_of_two(exponent);
-    let mut halves = [f16::ZERO; BLOCK];
-    let mut singles = [0.0_f32; BLOCK];
-    let mut finite = true;
+    let mut room = [f16::ZERO; BLOCK];
     for (target, block) in values.chunks_mut(BLOCK).zip(words.chunks(2 * BLOCK)) {
-        for (half, word) in halves.iter_mut().zip(block.as_chunks::<2>().0) {
-            *half = f16::from_bits(u16::from_le_bytes(*word));
-        }
-        halves.convert_to_f32_slice(&mut singles);
-        for (value, single) in target.iter_mut().zip(&singles) {
-            *value = single * scale;
-            finite &= value.is_finite();
+        let halves = match bytemuck::try_cast_slice(block) {
+            Ok(halves) if cfg!(target_endian = "little") => halves,
+            _ => {
+                for (half, word) in room.iter_mut().zip(block.as_chunks::<2>().0) {
+                    *half = f16::from_bits(u16::from_le_bytes(*word));
+                }
+                &room[..target.len()]
+            }
+        };
+        halves.convert_to_f32_slice(target);
+        for value in target {
+            *value *= scale;
         }
     }
-    finite
+    true
 }
 
 /// The exponent that maps `largest` into `[2^14, 2^15)`, within what f32 can scale by.

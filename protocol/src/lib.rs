@@ -1,7 +1,8 @@
 //! Herd's wire types and codecs. No IO, no tokio, no burn; native and wasm32.
 //!
 //! - [`message`]: one enum per direction, [`frame`]: how a message and its payload become bytes
-//! - [`tensor`]: the shape table; [`codec`]: how tensors become payload bytes
+//! - [`tensor`]: the shape table; [`codec`]: how tensors become payload bytes; [`pieces`]: how those
+//!   are read a little at a time
 //! - [`chunk`]: payloads over 1 MiB; [`shard`]: blocks of samples
 //! - [`order`]: the order of an epoch's samples, computed alike on both ends
 //! - [`limits`]: every limit of the wire
@@ -14,6 +15,7 @@ pub mod lease;
 pub mod limits;
 pub mod message;
 pub mod order;
+pub mod pieces;
 pub mod shard;
 pub mod tensor;
 

@@ -31,8 +31,9 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn two_processes_learn_the_digits_in_both_modes() {
-    for (mode, frequency) in [("asynchronous", "epoch"), ("synchronous", "steps=10")] {
+fn two_processes_learn_the_digits_in_every_mode() {
+    let modes = [("asynchronous", "epoch"), ("synchronous", "steps=10"), ("hogwild", "steps=10")];
+    for (mode, frequency) in modes {
         let folder = tempfile::tempdir().unwrap();
         let (epochs, rows) = (20, 8000);
         let flags = [

@@ -98,7 +98,7 @@ pub struct TrainArgs {
     /// Start when so many workers are there
     #[arg(long, value_name = "N")]
     pub min_workers: Option<String>,
-    /// asynchronous or synchronous
+    /// asynchronous, synchronous or hogwild
     #[arg(long)]
     pub mode: Option<String>,
     /// Trained between pull and push: batch, steps=N or epoch

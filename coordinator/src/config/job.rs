@@ -74,7 +74,7 @@ pub struct DataSection {
 /// How a run is trained.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingSection {
-    /// Synchronous or asynchronous.
+    /// Synchronous, asynchronous or hogwild.
     pub mode: Mode,
     /// How much is trained between pull and push.
     pub frequency: Frequency,

@@ -1,40 +1,62 @@
-//! The thread that owns the master. Deltas are decoded, examined and merged here, versions encoded;
-//! all in the order in which the control task says so.
+//! The thread that owns the master. Deltas are examined and merged straight from their bytes here,
+//! versions encoded; all in the order in which the control task says so.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use engine::merge::{Master, norm_and_finite};
-use protocol::codec::CodecError;
-use protocol::{Codec, Digest, LeaseId, TensorTable};
+use engine::merge::{Master, MergeOrder};
+use protocol::pieces::{Layout, Piece, pieces};
+use protocol::{Codec, Digest, LeaseId, TensorTable, Version};
 use tokio::sync::mpsc;
 
-use super::deltas::Deltas;
 use super::evaluation::{Snapshot, Work, Works};
-use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
+use super::hogwild::Crew;
+use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters, parallel};
 use crate::storage::Checkpoint;
 
-/// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the master back.
+/// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the values back.
 #[derive(Debug)]
 pub struct DataPlane {
     /// What it shall do. Unbounded, because the control task must never wait for it; what stands
     /// in it is bounded by the grants for uploads.
     pub commands: Sender<DataCommand>,
-    /// Gives the master back.
-    pub thread: JoinHandle<Master>,
+    /// Gives the last values back.
+    pub thread: JoinHandle<Vec<f32>>,
+}
+
+/// Who merges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merging {
+    /// The data plane itself, one delta after the other.
+    InOrder,
+    /// Several threads at once.
+    Hogwild {
+        /// The merge rule has a momentum.
+        momentum: bool,
+    },
 }
 
 struct State {
-    master: Master,
+    master: Owner,
+    version: Version,
     table: TensorTable,
-    download: Codec,
-    /// Examined deltas that wait for the engine's word.
-    deltas: Deltas,
-    /// The current version, once somebody has pulled it.
-    encoded: Option<Parameters>,
+    codec: Codec,
+    examiner: Arc<Examiner>,
+    /// Examined deltas that wait for the engine's word, as they came.
+    deltas: HashMap<LeaseId, Bytes>,
+    /// The current version, once somebody has pulled it, and the deltas that are perhaps not wholly
+    /// in it.
+    encoded: Option<(Parameters, Vec<LeaseId>)>,
     events: mpsc::Sender<ControlEvent>,
     evaluation: Works,
+}
+
+enum Owner {
+    Alone(Master),
+    Crew(Crew),
 }
 
 /// Bytes of values up to which a master is copied to be stored.
@@ -47,117 +69,170 @@ impl DataPlane {
     /// When the system gives no thread.
     pub fn start(
         master: Master,
+        merging: Merging,
         table: TensorTable,
         codec: Codec,
         events: mpsc::Sender<ControlEvent>,
         evaluation: Works,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
-        let mut state = State {
-            master,
-            deltas: Deltas::new(codec, table.clone()),
-            table,
-            download: codec,
-            encoded: None,
-            events,
-            evaluation,
+        let (layout, pieces) = (Layout::new(codec, &table), pieces(&table));
+        let examiner = Arc::new(Examiner { layout, pieces });
+        let version = master.version();
+        let master = match merging {
+            Merging::InOrder => Owner::Alone(master),
+            Merging::Hogwild { momentum } => {
+                Owner::Crew(Crew::start(master, momentum, &examiner, &events)?)
+            }
         };
+        let (deltas, encoded) = (HashMap::new(), None);
+        let mut state =
+            State { master, version, table, codec, examiner, deltas, encoded, events, evaluation };
         let alarm = Alarm(state.events.clone());
         let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
             let _alarm = alarm;
             state.run(&queue);
-            state.master
+            match state.master {
+                Owner::Alone(master) => master.into_values(),
+                Owner::Crew(crew) => crew.into_values(),
+            }
         })?;
         Ok(Self { commands, thread })
+    }
+}
+
+/// Knows how deltas are encoded.
+#[derive(Debug)]
+pub(super) struct Examiner {
+    layout: Layout,
+    pieces: Vec<Piece>,
+}
+
+impl Examiner {
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What the engine wants to know of a delta.
+    pub(super) fn screen(&self, lease: LeaseId, payload: &[u8]) -> ControlEvent {
+        match self.layout.payload(payload) {
+            Ok(delta) => {
+                let (norm, finite) = parallel::norm_and_finite(&delta, &self.pieces);
+                ControlEvent::Screened { lease, finite, length_ok: true, norm }
+            }
+            Err(error) => {
+                tracing::warn!("the delta of {lease}: {error}");
+                ControlEvent::Screened { lease, finite: false, length_ok: false, norm: 0.0 }
+            }
+        }
     }
 }
 
 impl State {
     fn run(&mut self, queue: &Receiver<DataCommand>) {
         while let Ok(command) = queue.recv() {
-            let event = match command {
-                DataCommand::Screen { lease, payload } => Some(self.screen(lease, payload)),
-                DataCommand::Discard(lease) => {
-                    self.deltas.discard(lease);
-                    None
-                }
-                DataCommand::Merge { lease, order } => {
-                    let delta = lease.and_then(|lease| self.deltas.remove(lease));
-                    self.master.apply(&order, delta.as_deref().unwrap_or_default());
-                    delta.into_iter().for_each(|delta| self.deltas.recycle(delta));
-                    let version = order.version();
-                    if version.is_some() {
-                        self.encoded = None;
-                    }
-                    Some(ControlEvent::Merged { lease, version })
-                }
+            match command {
+                DataCommand::Screen { lease, payload } => self.screen(lease, payload),
+                DataCommand::Discard(lease) => drop(self.deltas.remove(&lease)),
+                DataCommand::Merge { lease, order } => self.merge(lease, order),
                 DataCommand::Snapshot { lease, contains, outgoing, place } => {
-                    let parameters = self.parameters();
+                    let parameters = self.parameters(&contains);
                     // A full or closed queue is a session that is ending.
                     let answer = Outgoing::Parameters { lease, contains, parameters, place };
                     let _ = outgoing.try_send(answer);
-                    None
                 }
                 DataCommand::Evaluate(record) => {
                     // Waits when evaluation is behind: memory stays bounded.
                     self.evaluation.give(|| {
-                        let values = self.master.values().to_vec();
+                        let values = match &self.master {
+                            Owner::Alone(master) => master.values().to_vec(),
+                            Owner::Crew(crew) => crew.quiet().0,
+                        };
                         Work::Evaluate(Snapshot { record, values })
                     });
-                    None
                 }
                 DataCommand::Keep(checkpoint) => {
                     if !self.keep(checkpoint) {
                         return;
                     }
-                    None
                 }
-            };
-            if let Some(event) = event {
-                // Nobody listens when the run was stopped; what was ordered is done all the same.
-                let _ = self.events.blocking_send(event);
             }
         }
+    }
+
+    fn screen(&mut self, lease: LeaseId, payload: Bytes) {
+        self.deltas.insert(lease, payload.clone());
+        match &self.master {
+            Owner::Alone(_) => self.tell(self.examiner.screen(lease, &payload)),
+            Owner::Crew(crew) => crew.screen(lease, payload),
+        }
+    }
+
+    fn merge(&mut self, lease: Option<LeaseId>, order: MergeOrder) {
+        let payload = lease.and_then(|lease| self.deltas.remove(&lease));
+        let version = order.version();
+        if let Some(version) = version {
+            (self.version, self.encoded) = (version, None);
+        }
+        match (&mut self.master, lease, payload) {
+            (Owner::Crew(crew), Some(lease), Some(payload)) => crew.merge(lease, order, payload),
+            (Owner::Alone(master), _, payload) => {
+                match payload.as_ref().map(|payload| self.examiner.layout.payload(payload)) {
+                    Some(Ok(delta)) => parallel::merge(master, &order, &delta),
+                    // The end of a round, which needs none.
+                    None => parallel::merge::<[f32]>(master, &order, &[]),
+                    Some(Err(error)) => panic!("invariant: it was examined before: {error}"),
+                }
+                self.tell(ControlEvent::Merged { lease, version });
+            }
+            (Owner::Crew(_), ..) => panic!("invariant: hogwild mode merges single deltas"),
+        }
+    }
+
+    fn tell(&self, event: ControlEvent) {
+        // Nobody listens when the run was stopped; what was ordered is done all the same.
+        let _ = self.events.blocking_send(event);
     }
 
     /// Has the master stored: a copy of a small one, so that merging goes on meanwhile; a large one
     /// is lent, and merging waits. False when storing has failed, which ends the run, and the
     /// master is lost.
     fn keep(&mut self, checkpoint: Box<Checkpoint>) -> bool {
-        if 4 * self.master.values().len() <= COPIED_BYTES_MAX {
-            self.evaluation.give(|| {
-                let values = self.master.values().to_vec();
-                let momentum = self.master.momentum().to_vec();
-                Work::Keep { checkpoint, master: (values, momentum), back: None }
-            });
-            return true;
-        }
+        let master = match &mut self.master {
+            Owner::Alone(master) if 4 * master.values().len() > COPIED_BYTES_MAX => master,
+            owner => {
+                self.evaluation.give(|| {
+                    let master = match owner {
+                        Owner::Alone(master) => {
+                            (master.values().to_vec(), master.momentum().to_vec())
+                        }
+                        Owner::Crew(crew) => crew.quiet(),
+                    };
+                    Work::Keep { checkpoint, master, back: None }
+                });
+                return true;
+            }
+        };
         let (back, lent) = channel();
-        let master = &mut self.master;
         self.evaluation.give(|| Work::Keep { checkpoint, master: master.lend(), back: Some(back) });
-        lent.recv().map(|parts| self.master.take_back(parts)).is_ok()
+        lent.recv().map(|parts| master.take_back(parts)).is_ok()
     }
 
-    fn screen(&mut self, lease: LeaseId, payload: Bytes) -> ControlEvent {
-        match self.deltas.insert(lease, payload) {
-            Ok(values) => {
-                let (norm, finite) = norm_and_finite(values, &self.table);
-                ControlEvent::Screened { lease, finite, length_ok: true, norm }
-            }
-            Err(error) => {
-                tracing::warn!("the delta of {lease}: {error}");
-                let length_ok = !matches!(error, CodecError::Length { .. });
-                ControlEvent::Screened { lease, finite: false, length_ok, norm: 0.0 }
-            }
+    fn parameters(&mut self, contains: &[LeaseId]) -> Parameters {
+        let known = self.encoded.as_ref();
+        let whole = known.filter(|(_, torn)| !torn.iter().any(|lease| contains.contains(lease)));
+        if let Some((parameters, _)) = whole {
+            return parameters.clone();
         }
-    }
-
-    fn parameters(&mut self) -> Parameters {
-        let encoded = self.encoded.get_or_insert_with(|| {
-            let payload = self.download.encode(&self.table, self.master.values());
-            let digest = Digest::of(&payload);
-            Parameters { version: self.master.version(), payload: payload.into(), digest }
-        });
-        encoded.clone()
+        let (payload, torn) = match &self.master {
+            Owner::Alone(master) => (self.codec.encode(&self.table, master.values()), Vec::new()),
+            Owner::Crew(crew) => {
+                let (values, torn) = crew.values_with(contains);
+                (self.codec.encode(&self.table, &values), torn)
+            }
+        };
+        let digest = Digest::of(&payload);
+        let parameters = Parameters { version: self.version, payload: payload.into(), digest };
+        self.encoded.insert((parameters, torn)).0.clone()
     }
 }

@@ -3,7 +3,7 @@
 //! - [`control`]: the task that owns the engine; every event of the run passes through it in order
 //! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
-//! - [`deltas`]: those that were examined and wait to be merged
+//! - [`parallel`]: merging on several cores; [`hogwild`]: merging several deltas at once
 //! - [`sessions`]: who is connected, lost, back
 //! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
@@ -14,11 +14,12 @@ mod board;
 mod control;
 mod curve;
 mod data_plane;
-mod deltas;
 mod ending;
 mod evaluation;
 mod grants;
+mod hogwild;
 mod keeping;
+pub mod parallel;
 mod pulls;
 mod sessions;
 mod tally;
@@ -33,7 +34,7 @@ use crate::storage::Checkpoint;
 
 pub use board::Board;
 pub use control::{Control, Display, Parts};
-pub use data_plane::DataPlane;
+pub use data_plane::{DataPlane, Merging};
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
 pub use keeping::{Constants, Shell};

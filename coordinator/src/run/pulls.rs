@@ -15,7 +15,7 @@ use protocol::{LeaseId, Version};
 use tokio::sync::Notify;
 
 /// Versions that may be under way together, in encoded models.
-const VERSIONS_MAX: usize = 2;
+const VERSIONS_MAX: usize = 1;
 
 /// Small models may have more versions under way than [`VERSIONS_MAX`], up to these bytes.
 const VERSION_BYTES_MIN: usize = 64 << 20;

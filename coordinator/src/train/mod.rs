@@ -21,13 +21,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use engine::Status;
+use engine::{Mode, Status};
 use protocol::{Assignment, RunId, ToWorker, frame};
 use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, ControlEvent, DataPlane, Ending, Evaluation, Parts, Tally,
+    Board, Constants, Control, ControlEvent, DataPlane, Ending, Evaluation, Merging, Parts, Tally,
 };
 use crate::server::{Shared, Traffic};
 use prepare::Prepared;
@@ -155,7 +155,11 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;
-    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.work)?;
+    let merging = match job.training.mode {
+        Mode::Hogwild => Merging::Hogwild { momentum: engine.merges_with_momentum() },
+        Mode::Synchronous | Mode::Asynchronous => Merging::InOrder,
+    };
+    let data = DataPlane::start(master, merging, table, codec, events.clone(), evaluation.work)?;
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
@@ -186,10 +190,10 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     }
     let trained = status.merges > 0;
     let finishing = tokio::task::spawn_blocking(move || {
-        let master = join(data.thread)?;
+        let values = join(data.thread)?;
         let finisher = join(evaluation.thread)??;
         // Untrained parameters are nobody's result.
-        trained.then(|| finisher.finish(master.into_values())).transpose()
+        trained.then(|| finisher.finish(values)).transpose()
     });
     let outcome = finishing.await??;
     processes.wait().await;

@@ -14,6 +14,7 @@ mod fleet;
 mod fleet_runs;
 #[cfg(test)]
 mod histories;
+mod hogwild;
 #[cfg(test)]
 mod maths;
 #[cfg(test)]

@@ -414,7 +414,7 @@ impl Model {
             let here = here.filter(|_| own.incarnation == self.incarnation);
             let forget = here.is_none_or(|known| match self.config.mode {
                 Mode::Synchronous => known.received || known.end.is_some(),
-                Mode::Asynchronous => known.end.is_some(),
+                Mode::Asynchronous | Mode::Hogwild => known.end.is_some(),
             });
             let said = contains.contains(&own);
             ensure!(said == forget, "pulls", "{id}: whether to forget {own}: {said}, not {forget}");

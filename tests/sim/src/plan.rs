@@ -271,7 +271,7 @@ fn config(dice: &mut Dice, scenario: Scenario, workers: u64) -> Config {
         () => dice.pick(&[Mode::Asynchronous, Mode::Asynchronous, Mode::Synchronous]),
     };
     let strategy = match mode {
-        Mode::Asynchronous => dice.pick(&[
+        Mode::Asynchronous | Mode::Hogwild => dice.pick(&[
             Strategy::Auto,
             Strategy::NESTEROV,
             Strategy::STALENESS,

@@ -213,9 +213,11 @@ impl World {
         let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
         let rates = honest.map(|worker| worker.rate);
         let rate = match config.mode {
-            Mode::Asynchronous if config.frequency != Frequency::Epoch => rates.fold(0.0, f64::max),
+            Mode::Asynchronous | Mode::Hogwild if config.frequency != Frequency::Epoch => {
+                rates.fold(0.0, f64::max)
+            }
             // Somebody slow may have had the whole epoch before the others came.
-            Mode::Asynchronous => rates.fold(f64::MAX, f64::min),
+            Mode::Asynchronous | Mode::Hogwild => rates.fold(f64::MAX, f64::min),
             Mode::Synchronous => rates.fold(f64::MAX, f64::min) / 3.0,
         };
         let samples = match config.frequency {
