@@ -8,6 +8,9 @@ use crate::limits::CHUNK_BYTES_MAX;
 /// longest message that they have seen, and a coordinator has many sockets.
 pub const PIECE_BYTES: usize = 64 << 10;
 
+/// A transfer up to so many bytes has its place from the start.
+const RESERVED_BYTES_MAX: usize = 32 << 20;
+
 /// Why a piece of a transfer is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
@@ -116,13 +119,14 @@ impl Assembly {
         }
     }
 
-    /// Makes room for `more` bytes: twice what is there, so that few copies are made, and never
-    /// more than the whole.
+    /// Makes room for `more` bytes: for all of a transfer that is not too long, as memory is taken
+    /// only where it is written to; otherwise twice what is there, so that few copies are made, and
+    /// never more than the whole.
     fn reserve(&mut self, more: usize) {
         let (length, needed) = (self.received.len(), self.received.len() + more);
         if needed > self.received.capacity() {
             let total = usize::try_from(self.total).unwrap_or(usize::MAX);
-            let room = needed.max((2 * length).min(total));
+            let room = needed.max((2 * length).max(RESERVED_BYTES_MAX).min(total));
             self.received.reserve_exact(room - length);
         }
     }
@@ -134,16 +138,17 @@ mod tests {
 
     #[test]
     fn memory_follows_what_has_come_and_not_what_is_promised() {
-        let piece = vec![7; 1000];
+        let piece = vec![7; 1 << 20];
         let total = 1 << 40;
         let mut progress = Assembly::start(1, total, total, piece.clone().into()).unwrap();
         for number in 1..100 {
             let Progress::Partial(assembly) = progress else { panic!("complete after {number}") };
             let capacity = assembly.received.capacity();
-            assert!(capacity <= 2 * 1000 * number, "{capacity} bytes for {number} pieces");
-            progress = assembly.push(1, 1000 * number as u64, &piece).unwrap();
+            let most = RESERVED_BYTES_MAX.max(2 * piece.len() * number);
+            assert!(capacity <= most, "{capacity} bytes for {number} pieces");
+            progress = assembly.push(1, (piece.len() * number) as u64, &piece).unwrap();
         }
-        let start = |total| Assembly::start(1, total, total, piece.clone().into()).unwrap();
+        let start = |total| Assembly::start(1, total, total, vec![7; 1000].into()).unwrap();
         let Progress::Partial(assembly) = start(1500) else { panic!("500 bytes are to come") };
         let Progress::Partial(assembly) = assembly.push(1, 1000, &[7; 499]).unwrap() else {
             panic!("a byte is to come")

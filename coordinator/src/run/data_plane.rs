@@ -12,10 +12,9 @@ use protocol::pieces::{Layout, Piece, pieces};
 use protocol::{Codec, Digest, LeaseId, TensorTable, Version};
 use tokio::sync::mpsc;
 
-use super::evaluation::{Snapshot, Work, Works};
+use super::evaluation::{Lent, Snapshot, Work, Works};
 use super::hogwild::Crew;
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters, parallel};
-use crate::storage::Checkpoint;
 
 /// The thread's handle. Dropping [`Self::commands`] ends it; it then gives the values back.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ enum Owner {
     Crew(Crew),
 }
 
-/// Bytes of values up to which a master is copied to be stored.
+/// Bytes of values up to which a master is copied to be evaluated or stored.
 const COPIED_BYTES_MAX: usize = 16 << 20;
 
 impl DataPlane {
@@ -142,17 +141,14 @@ impl State {
                     let _ = outgoing.try_send(answer);
                 }
                 DataCommand::Evaluate(record) => {
-                    // Waits when evaluation is behind: memory stays bounded.
-                    self.evaluation.give(|| {
-                        let values = match &self.master {
-                            Owner::Alone(master) => master.values().to_vec(),
-                            Owner::Crew(crew) => crew.quiet().0,
-                        };
-                        Work::Evaluate(Snapshot { record, values })
-                    });
+                    let lent =
+                        self.lend(false, |master| Work::Evaluate(Snapshot { record, master }));
+                    if !lent {
+                        return;
+                    }
                 }
                 DataCommand::Keep(checkpoint) => {
-                    if !self.keep(checkpoint) {
+                    if !self.lend(true, |master| Work::Keep { checkpoint, master }) {
                         return;
                     }
                 }
@@ -194,28 +190,33 @@ impl State {
         let _ = self.events.blocking_send(event);
     }
 
-    /// Has the master stored: a copy of a small one, so that merging goes on meanwhile; a large one
-    /// is lent, and merging waits. False when storing has failed, which ends the run, and the
+    /// Has something done with the master: with a copy of a small one, so that merging goes on
+    /// meanwhile; a large one is lent, and merging waits. Waits in any case when the work is behind,
+    /// so that memory stays bounded. False when the work has failed, which ends the run, and the
     /// master is lost.
-    fn keep(&mut self, checkpoint: Box<Checkpoint>) -> bool {
-        let master = match &mut self.master {
+    fn lend(&mut self, with_momentum: bool, work: impl FnOnce(Lent) -> Work) -> bool {
+        let lent = match &mut self.master {
             Owner::Alone(master) if 4 * master.values().len() > COPIED_BYTES_MAX => master,
             owner => {
                 self.evaluation.give(|| {
-                    let master = match owner {
-                        Owner::Alone(master) => {
+                    let (values, momentum) = match owner {
+                        Owner::Alone(master) if with_momentum => {
                             (master.values().to_vec(), master.momentum().to_vec())
                         }
+                        Owner::Alone(master) => (master.values().to_vec(), Vec::new()),
                         Owner::Crew(crew) => crew.quiet(),
                     };
-                    Work::Keep { checkpoint, master, back: None }
+                    work(Lent { values, momentum, back: None })
                 });
                 return true;
             }
         };
-        let (back, lent) = channel();
-        self.evaluation.give(|| Work::Keep { checkpoint, master: master.lend(), back: Some(back) });
-        lent.recv().map(|parts| master.take_back(parts)).is_ok()
+        let (back, returned) = channel();
+        self.evaluation.give(|| {
+            let (values, momentum) = lent.lend();
+            work(Lent { values, momentum, back: Some(back) })
+        });
+        returned.recv().map(|parts| lent.take_back(parts)).is_ok()
     }
 
     fn parameters(&mut self, contains: &[LeaseId]) -> Parameters {

@@ -74,7 +74,28 @@ pub struct Snapshot {
     /// What is known of the epoch that it ends.
     pub record: EpochRecord,
     /// The master's values.
+    pub master: Lent,
+}
+
+/// A copy of a master, or the master itself.
+#[derive(Debug)]
+pub struct Lent {
+    /// Its values.
     pub values: Vec<f32>,
+    /// The momentum of the merge rule; of a copy only where it is asked for.
+    pub momentum: Vec<f32>,
+    /// Takes both back, if they are no copies.
+    pub back: Option<Sender<(Vec<f32>, Vec<f32>)>>,
+}
+
+impl Lent {
+    /// It is not needed any more.
+    fn give_back(self) {
+        if let Some(back) = self.back {
+            // The data plane waits for it, if it has not failed.
+            let _ = back.send((self.values, self.momentum));
+        }
+    }
 }
 
 /// What the thread is given to do, in order.
@@ -86,10 +107,8 @@ pub enum Work {
     Keep {
         /// What is to be kept; the thread adds what it knows itself.
         checkpoint: Box<Checkpoint>,
-        /// The master's values, and the momentum of the merge rule.
-        master: (Vec<f32>, Vec<f32>),
-        /// Takes these back, if they are no copies.
-        back: Option<Sender<(Vec<f32>, Vec<f32>)>>,
+        /// The master with its momentum.
+        master: Lent,
     },
 }
 
@@ -186,7 +205,8 @@ impl Evaluation {
         for _ in 0..by_bytes.clamp(1, SNAPSHOTS_MAX) {
             freed.send(())?;
         }
-        let predictor = Predictor::new(&self.plan, &model::cpu())?;
+        let mut predictor = Predictor::new(&self.plan, &model::cpu())?;
+        predictor.unload();
         let best = self.best_before()?;
         let mut finisher = Finisher { evaluation: self, predictor, best };
         // One thread, so that evaluation takes at most one core from local workers.
@@ -221,15 +241,11 @@ impl Finisher {
         events: &mpsc::Sender<ControlEvent>,
     ) -> anyhow::Result<()> {
         for work in queue {
-            let Snapshot { mut record, values } = match work {
+            let Snapshot { mut record, master } = match work {
                 Work::Evaluate(snapshot) => snapshot,
-                Work::Keep { checkpoint, master, back } => {
-                    let number = self.keep(*checkpoint, &master.0, &master.1)?;
-                    match back {
-                        // The data plane waits for it.
-                        Some(back) => drop(back.send(master)),
-                        None => drop(master),
-                    }
+                Work::Keep { checkpoint, master } => {
+                    let number = self.keep(*checkpoint, &master.values, &master.momentum)?;
+                    master.give_back();
                     // The data plane ends before this thread does, with nobody to take a place.
                     let _ = freed.send(());
                     // Nobody listens any more after the run's last checkpoint.
@@ -237,15 +253,13 @@ impl Finisher {
                     continue;
                 }
             };
-            let values = self.settled(values)?;
-            if let Some(metrics) = self.validate(&values)? {
+            if let Some(metrics) = self.validate(master)? {
                 let finite = |value: f64| Some(value).filter(|value| value.is_finite());
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
-                self.keep_best(record.epoch, metrics, &values)?;
+                self.keep_best(record.epoch, metrics)?;
             }
-            drop(values);
             // Nobody waits for a place when the run is over.
             let _ = freed.send(());
             self.evaluation.folder.append_metrics(&record)?;
@@ -270,32 +284,42 @@ impl Finisher {
         Ok(store.save(&checkpoint, plan.tensors(), values, momentum)?)
     }
 
-    /// Values as they are evaluated and written: statistics of batch normalization that went
-    /// through many merges are replaced by those of the training samples.
-    fn settled(&self, values: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+    /// Values as they are evaluated and written, if that is not as they are: statistics of batch
+    /// normalization that went through many merges are replaced by those of the training samples.
+    fn settled(&self, values: &[f32]) -> anyhow::Result<Option<Vec<f32>>> {
         let Evaluation { plan, train, .. } = &self.evaluation;
         if !plan.has_buffers() {
-            return Ok(values);
+            return Ok(None);
         }
         let rows: Vec<u32> = (0..RE_ESTIMATE_ROWS.min(train.rows() as u32)).collect();
         let sample = train.select(&rows);
         let inputs = batches(&sample, BATCH_ROWS).map(|batch: Batch| (batch.inputs, batch.count));
-        Ok(pollster::block_on(model::re_estimate(plan, &model::cpu(), &values, inputs))?)
+        Ok(Some(pollster::block_on(model::re_estimate(plan, &model::cpu(), values, inputs))?))
     }
 
-    fn validate(&mut self, values: &[f32]) -> anyhow::Result<Option<Metrics>> {
-        let Some(validation) = &self.evaluation.validation else { return Ok(None) };
+    /// Validates a version, and writes it, as it may be the best: what is lent goes back before the
+    /// long part of the work.
+    fn validate(&mut self, master: Lent) -> anyhow::Result<Option<Metrics>> {
+        let Evaluation { plan, folder, names, validation, .. } = &self.evaluation;
+        let Some(validation) = validation else {
+            master.give_back();
+            return Ok(None);
+        };
+        let settled = self.settled(&master.values)?;
+        let values = settled.as_deref().unwrap_or(&master.values);
+        folder.write_candidate(plan, names, values)?;
         self.predictor.load(values)?;
+        drop(settled);
+        master.give_back();
         let metrics = evaluation(&self.predictor, batches(validation, BATCH_ROWS))?;
         self.predictor.unload();
         Ok(Some(metrics))
     }
 
-    fn keep_best(&mut self, epoch: u32, metrics: Metrics, values: &[f32]) -> anyhow::Result<()> {
+    fn keep_best(&mut self, epoch: u32, metrics: Metrics) -> anyhow::Result<()> {
         let better = self.best.as_ref().is_none_or(|best| metrics.loss() < best.metrics.loss());
         if better && metrics.loss().is_finite() {
-            let Evaluation { plan, folder, names, .. } = &self.evaluation;
-            let path = folder.write_best(plan, names, values)?;
+            let path = self.evaluation.folder.keep_candidate()?;
             self.best = Some(Best { epoch, metrics, path });
         }
         Ok(())
@@ -306,8 +330,9 @@ impl Finisher {
     /// # Errors
     /// When a file cannot be written or the model cannot be computed.
     pub fn finish(mut self, last: Vec<f32>) -> anyhow::Result<Outcome> {
-        let last = self.settled(last)?;
+        let last = self.settled(&last)?.unwrap_or(last);
         let Evaluation { plan, folder, names, .. } = &self.evaluation;
+        folder.forget_candidate();
         let final_path = folder.write_final(plan, names, &last)?;
         let digest = Digest::of(bytemuck::must_cast_slice(&last));
         let (model, best_epoch, validation, values) = match self.best.take() {

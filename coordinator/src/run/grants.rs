@@ -7,7 +7,7 @@ use protocol::LeaseId;
 
 /// Uploads that may be under way together, in encoded models: so memory does not grow with the
 /// number of workers.
-const GRANTED_MODELS_MAX: usize = 4;
+const GRANTED_MODELS_MAX: usize = 3;
 
 /// Small models may have more uploads under way than [`GRANTED_MODELS_MAX`], up to these bytes.
 const GRANTED_BYTES_MIN: usize = 64 << 20;

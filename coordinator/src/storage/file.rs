@@ -11,7 +11,7 @@ use protocol::{Digest, TensorTable};
 use safetensors::{Dtype, SafeTensors};
 
 use super::StorageError;
-use super::folder::write_whole;
+use super::folder::{write_beside, write_whole};
 use crate::data::Names;
 
 /// Metadata key of the model's spec, as JSON.
@@ -51,6 +51,17 @@ pub fn write_model(
     parameters: &[f32],
 ) -> Result<(), StorageError> {
     write_whole(path, model(path, plan, names, parameters)?.pieces())
+}
+
+/// Writes the first half of [`write_model`]: the model's file beside the one whose place it is to
+/// take.
+pub(super) fn write_model_beside(
+    path: &Path,
+    plan: &Plan,
+    names: &Names,
+    parameters: &[f32],
+) -> Result<File, StorageError> {
+    write_beside(path, model(path, plan, names, parameters)?.pieces())
 }
 
 /// The content of a model's file; `path` names it in messages.

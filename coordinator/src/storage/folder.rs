@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::StorageError;
 use super::database::LEDGER;
-use super::file::write_model;
+use super::file::{write_model, write_model_beside};
 use crate::config::Job;
 use crate::data::Names;
 
@@ -157,32 +157,40 @@ impl RunFolder {
         names: &Names,
         parameters: &[f32],
     ) -> Result<PathBuf, StorageError> {
-        self.write(FINAL, plan, names, parameters)
+        let path = self.path.join(FINAL);
+        write_model(&path, plan, names, parameters)?;
+        Ok(path)
     }
 
-    /// Writes the model that validated best so far, in place of an earlier one, and says where.
+    /// Writes a model that may turn out to be the best so far. It is none before
+    /// [`Self::keep_candidate`], and gives way to the next candidate.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_best(
+    pub fn write_candidate(
         &self,
         plan: &Plan,
         names: &Names,
         parameters: &[f32],
-    ) -> Result<PathBuf, StorageError> {
-        self.write(BEST, plan, names, parameters)
+    ) -> Result<(), StorageError> {
+        write_model_beside(&self.path.join(BEST), plan, names, parameters).map(drop)
     }
 
-    fn write(
-        &self,
-        name: &str,
-        plan: &Plan,
-        names: &Names,
-        parameters: &[f32],
-    ) -> Result<PathBuf, StorageError> {
-        let path = self.path.join(name);
-        write_model(&path, plan, names, parameters)?;
+    /// The candidate is the best model so far, in place of an earlier one. Says where it is.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn keep_candidate(&self) -> Result<PathBuf, StorageError> {
+        let path = self.path.join(BEST);
+        let file = File::open(beside(&path)).map_err(|error| StorageError::write(&path, error))?;
+        put_in_place(&path, &file)?;
         Ok(path)
+    }
+
+    /// There is no use for a candidate any more.
+    pub fn forget_candidate(&self) {
+        // Mostly the last one was kept, and there is none.
+        let _ = fs::remove_file(beside(&self.path.join(BEST)));
     }
 }
 
@@ -219,16 +227,34 @@ pub(super) fn write_whole<'a>(
     path: &Path,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), StorageError> {
+    let file = write_beside(path, pieces)?;
+    put_in_place(path, &file)
+}
+
+/// Writes the first half of [`write_whole`]: what is to be in a file, beside it.
+pub(super) fn write_beside<'a>(
+    path: &Path,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<File, StorageError> {
     let failed = |error: io::Error| StorageError::write(path, error);
-    let temporary = path.with_added_extension("tmp");
-    let mut file = File::create(&temporary).map_err(failed)?;
+    let mut file = File::create(beside(path)).map_err(failed)?;
     for piece in pieces {
         file.write_all(piece).map_err(failed)?;
     }
-    file.sync_all().map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)?;
+    Ok(file)
+}
+
+fn put_in_place(path: &Path, written: &File) -> Result<(), StorageError> {
+    let failed = |error: io::Error| StorageError::write(path, error);
+    written.sync_all().map_err(failed)?;
+    fs::rename(beside(path), path).map_err(failed)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     sync_folder(folder.unwrap_or(Path::new("."))).map_err(failed)
+}
+
+/// Where a file is written before it takes its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_added_extension("tmp")
 }
 
 /// Waits until the names in a folder are on the disk: only then a rename lasts.

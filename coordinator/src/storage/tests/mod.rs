@@ -216,7 +216,8 @@ fn a_run_means_its_best_model_else_its_final_one() {
     let last = folder.write_final(&plan, &names(), &plan.initial(1)).unwrap();
     let config = Some(path.join(CONFIG));
     assert_eq!(find(&path).unwrap(), Found { model: last.clone(), config: config.clone() });
-    let best = folder.write_best(&plan, &names(), &plan.initial(1)).unwrap();
+    folder.write_candidate(&plan, &names(), &plan.initial(1)).unwrap();
+    let best = folder.keep_candidate().unwrap();
     assert_eq!(find(&path).unwrap(), Found { model: best, config: config.clone() });
     assert_eq!(find(&last).unwrap(), Found { model: last, config });
     assert_eq!(
