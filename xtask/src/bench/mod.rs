@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 
 use crate::workspace::{self, Workspace};
 
+mod merge;
 mod modes;
 mod overhead;
 mod page;
+mod wire;
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -26,6 +28,10 @@ pub(crate) enum Benchmark {
     Page,
     /// Test accuracy of each mode and frequency on the digits
     Modes,
+    /// Merges per second against copying the same bytes
+    Merge,
+    /// Push and pull per second over loopback against a raw WebSocket echo
+    Wire,
 }
 
 /// Builds, measures, reports.
@@ -39,6 +45,8 @@ pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCod
         Benchmark::Overhead => ("overhead", overhead::measure(&mut bench)?),
         Benchmark::Page => ("page", page::measure(&mut bench)?),
         Benchmark::Modes => ("modes", modes::measure(&mut bench)?),
+        Benchmark::Merge => ("merge", merge::measure(&mut bench)?),
+        Benchmark::Wire => ("wire", wire::measure(&mut bench)?),
     };
     let text = report.text(name, &bench)?;
     println!("{text}");
@@ -76,12 +84,17 @@ impl Bench<'_> {
         self.run(&mut command)
     }
 
-    /// Trains with the plain Burn loop.
-    fn plain(&mut self, arguments: &[&str]) -> Result<Value> {
-        let mut command = Command::new(self.workspace.binary("plain-loop"));
+    /// Runs one of the programs in tests/src/bin, which prints one line.
+    fn program(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
+        self.lines(name, arguments)?.pop().with_context(|| format!("{name} printed nothing"))
+    }
+
+    /// The same for one that prints several lines.
+    fn lines(&mut self, name: &str, arguments: &[&str]) -> Result<Vec<Value>> {
+        let mut command = Command::new(self.workspace.binary(name));
         command.args(arguments);
         self.note(&command);
-        self.run(&mut command)
+        self.run_lines(&mut command)
     }
 
     fn note(&mut self, command: &Command) {
@@ -92,6 +105,11 @@ impl Bench<'_> {
     }
 
     fn run(&mut self, command: &mut Command) -> Result<Value> {
+        let line = workspace::line(command);
+        self.run_lines(command)?.pop().with_context(|| format!("{line} printed nothing"))
+    }
+
+    fn run_lines(&mut self, command: &mut Command) -> Result<Vec<Value>> {
         let line = workspace::line(command);
         eprintln!("{line}");
         let output = command
@@ -104,11 +122,15 @@ impl Bench<'_> {
             let error = String::from_utf8_lossy(&output.stderr);
             bail!("{line} failed ({}):\n{}", output.status, error.trim_end());
         }
-        let last = text.lines().last().unwrap_or_default();
-        let result: Value = serde_json::from_str(last)
-            .with_context(|| format!("{line} did not end with a JSON object, but with {last:?}"))?;
-        self.runs.push(json!({ "command": line, "result": result }));
-        Ok(result)
+        let result = |text: &str| -> Result<Value> {
+            serde_json::from_str(text)
+                .with_context(|| format!("{line} did not print JSON objects, but {text:?}"))
+        };
+        let results: Vec<Value> = text.lines().map(result).collect::<Result<_>>()?;
+        for result in &results {
+            self.runs.push(json!({ "command": line, "result": result }));
+        }
+        Ok(results)
     }
 
     /// Where everything that a benchmark writes goes, and all its programs run.
@@ -178,6 +200,10 @@ impl Spread {
 
     fn ratio(&self) -> String {
         format!("{:.3} ({:.3} to {:.3})", self.median, self.lowest, self.highest)
+    }
+
+    fn decimal(&self) -> String {
+        format!("{:.1} ({:.1} to {:.1})", self.median, self.lowest, self.highest)
     }
 
     fn rate(&self) -> String {

@@ -111,7 +111,7 @@ fn plain(bench: &mut Bench<'_>, model: &Model) -> Result<f64> {
     let epochs = model.epochs.to_string();
     let mut arguments = vec![model.preset, &epochs];
     arguments.extend((!model.dropout).then_some("--no-dropout"));
-    number(&bench.plain(&arguments)?, RATE)
+    number(&bench.program("plain-loop", &arguments)?, RATE)
 }
 
 fn herd(bench: &mut Bench<'_>, model: &Model, workers: &str, frequency: &str) -> Result<f64> {
