@@ -1,0 +1,131 @@
+//! `herd runs compare`: what differs in the jobs of runs, and what came of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::entry::{Entry, missing};
+use super::job;
+use crate::cli::{CompareArgs, aligned, answer};
+use crate::storage::find_run;
+use crate::train::{grouped, percent};
+
+/// Values of one key, run by run; none where a job has no such key.
+type Differences = BTreeMap<String, Vec<Option<String>>>;
+
+/// Runs `herd runs compare`.
+///
+/// # Errors
+/// When a run is not there or its job cannot be read.
+pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
+    let folders: Vec<PathBuf> =
+        args.runs.iter().map(|run| find_run(run)).collect::<Result<_, _>>()?;
+    let jobs = folders.iter().map(|folder| job::read(folder)).collect::<Result<Vec<_>, _>>()?;
+    let jobs: Vec<_> = jobs.iter().map(job::flat).collect();
+    let runs: Vec<Entry> = folders.iter().map(|folder| Entry::read(folder)).collect();
+    let differences = differences(&jobs);
+    let text = if args.json {
+        format!("{}\n", json!({ "runs": runs, "job": differences }))
+    } else {
+        text(&runs, &differences)
+    };
+    Ok(answer(&text)?)
+}
+
+fn differences(jobs: &[BTreeMap<String, String>]) -> Differences {
+    let keys: BTreeSet<&String> = jobs.iter().flat_map(BTreeMap::keys).collect();
+    keys.into_iter()
+        .map(|key| (key.clone(), jobs.iter().map(|job| job.get(key).cloned()).collect::<Vec<_>>()))
+        .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
+        .collect()
+}
+
+fn text(runs: &[Entry], differences: &Differences) -> String {
+    let names = |head: &str| {
+        let names = runs.iter().map(|run| run.run.clone());
+        std::iter::once(head.to_owned()).chain(names).collect::<Vec<_>>()
+    };
+    let mut table = vec![names("job")];
+    for (key, values) in differences {
+        let cell = |value: &Option<String>| match value.as_deref() {
+            None => missing(),
+            Some("") => "\"\"".to_owned(),
+            Some(text) => text.to_owned(),
+        };
+        table.push(std::iter::once(key.clone()).chain(values.iter().map(cell)).collect());
+    }
+    let job_rows = table.len();
+    table.push(names("result"));
+    table.extend(results(runs));
+    // One table, so that the runs stand under each other; cut in two where the results begin.
+    let whole = aligned(&table);
+    let mut text = String::new();
+    for (index, line) in whole.lines().enumerate() {
+        if index == 0 && job_rows == 1 {
+            text.push_str("the jobs are the same\n");
+            continue;
+        }
+        if index == job_rows {
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    for (run, problem) in runs.iter().filter_map(|run| Some((run, run.problem.as_ref()?))) {
+        text.push_str(&format!("{}: {problem}\n", run.run));
+    }
+    text
+}
+
+/// A line for each thing that at least one run has.
+fn results(runs: &[Entry]) -> Vec<Vec<String>> {
+    let decimals = |value: Option<f64>| value.map(|value| format!("{value:.4}"));
+    let lines: [(&str, &dyn Fn(&Entry) -> Option<String>); 13] = [
+        ("state", &|run| Some(run.state.to_string())),
+        ("started (UTC)", &|run| run.started.map(|_| run.started_text())),
+        ("epochs", &|run| Some(run.epochs_text())),
+        ("samples", &|run| Some(grouped(run.samples))),
+        ("merges", &|run| Some(grouped(run.merges))),
+        ("best epoch", &|run| run.best_epoch.map(|epoch| epoch.to_string())),
+        ("best accuracy", &|run| run.best_accuracy.map(percent)),
+        ("best mae", &|run| decimals(run.best_mae)),
+        ("best loss", &|run| decimals(run.best_loss)),
+        ("last training loss", &|run| decimals(run.training_loss)),
+        ("seconds", &|run| run.seconds.map(|seconds| format!("{seconds:.1}"))),
+        ("samples/s", &|run| {
+            let seconds = run.seconds.filter(|seconds| *seconds > 0.0)?;
+            Some(grouped((run.samples as f64 / seconds) as u64))
+        }),
+        ("parameters", &|run| run.parameters.map(grouped)),
+    ];
+    lines
+        .into_iter()
+        .map(|(name, value)| (name, runs.iter().map(value).collect::<Vec<_>>()))
+        .filter(|(_, values)| values.iter().any(Option::is_some))
+        .map(|(name, values)| {
+            let cells = values.into_iter().map(|value| value.unwrap_or_else(missing));
+            std::iter::once(name.to_owned()).chain(cells).collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let job = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+        };
+        let jobs = [
+            job(&[("seed", "1"), ("training.epochs", "3"), ("init", "")]),
+            job(&[("seed", "1"), ("training.epochs", "5")]),
+        ];
+        let found = differences(&jobs);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["init", "training.epochs"]);
+        assert_eq!(found["init"], [Some(String::new()), None]);
+        assert!(differences(&[jobs[0].clone(), jobs[0].clone()]).is_empty());
+    }
+}
