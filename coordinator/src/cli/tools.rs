@@ -65,6 +65,9 @@ pub struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Print the GPU adapters as JSON: asked in a process of its own, as a driver may end it
+    #[arg(long, hide = true)]
+    pub adapters: bool,
 }
 
 /// `herd completions`.

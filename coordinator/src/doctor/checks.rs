@@ -5,9 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use worker_native::device::{Adapter, adapters};
-
-use super::Finding;
+use super::{Finding, gpus};
 use crate::config::{self, Job};
 use crate::server;
 use crate::storage::RUNS;
@@ -29,7 +27,7 @@ const WORKERS_LOW: usize = 50;
 pub(super) fn all() -> Vec<Finding> {
     let job = config::resolve(None, &config::environment(), &[]);
     let mut findings = vec![version(), page(server::page_is_built()), cores()];
-    findings.extend(gpus(&adapters()));
+    findings.extend(gpus::look());
     findings.push(cuda());
     match job {
         Ok(job) => findings.extend([port(&job.fleet.listen), folder(&place(&job))]),
@@ -73,28 +71,6 @@ fn cores() -> Finding {
             "give as many --workers as there are",
         ),
     }
-}
-
-/// One line for each adapter, or one for none.
-pub(super) fn gpus(adapters: &[Adapter]) -> Vec<Finding> {
-    if adapters.is_empty() {
-        return vec![Finding::warning(
-            "gpu",
-            "no adapter was found: workers train on the cores",
-            "with a graphics card install its Vulkan driver; on Debian without one \
-             mesa-vulkan-drivers gives a slow stand-in",
-        )];
-    }
-    let line = |adapter: &Adapter| {
-        let Adapter { name, backend, is_software } = adapter;
-        let note = if *is_software {
-            ": a stand-in on the cores, which --device auto leaves out"
-        } else {
-            ""
-        };
-        Finding::ok("gpu", format!("{name} through {backend}{note}"))
-    };
-    adapters.iter().map(line).collect()
 }
 
 fn cuda() -> Finding {
@@ -178,7 +154,11 @@ fn free(_folder: &Path) -> Option<u64> {
 /// How many connections the system lets the coordinator have.
 pub(super) fn connections(count: usize) -> Finding {
     let workers = count / CONNECTIONS_PER_WORKER;
-    let found = format!("{} at a time, enough for {workers} workers", grouped(count as u64));
+    let found = format!(
+        "{} at a time, enough for {} workers",
+        grouped(count as u64),
+        grouped(workers as u64)
+    );
     if workers < WORKERS_LOW {
         let remedy = "more open files allow more: `ulimit -n 32768`";
         return Finding::warning("connections", found, remedy);

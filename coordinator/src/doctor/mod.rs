@@ -1,6 +1,7 @@
 //! `herd doctor`: whether this machine has what Herd needs, one line for each thing.
 
 mod checks;
+mod gpus;
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,9 @@ impl Finding {
 /// # Errors
 /// When something keeps Herd from training here.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
+    if args.adapters {
+        return Ok(answer(&gpus::list())?);
+    }
     let findings = checks::all();
     let text = if args.json { format!("{}\n", report(&findings)) } else { lines(&findings) };
     answer(&text)?;

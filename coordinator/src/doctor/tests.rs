@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
-use worker_native::device::Adapter;
-
+use super::gpus::Gpu;
 use super::*;
 
 #[test]
@@ -34,17 +34,26 @@ fn a_folder_is_tried_where_it_would_be_made() {
 
 #[test]
 fn without_an_adapter_the_driver_is_named() {
-    let found = checks::gpus(&[]);
+    let found = gpus::findings(&[]);
     assert_eq!((found.len(), found[0].level), (1, Level::Warning));
     assert!(found[0].remedy.as_ref().unwrap().contains("mesa-vulkan-drivers"));
-    let adapter = |is_software| Adapter {
-        name: "card".to_owned(),
-        backend: "Vulkan".to_owned(),
-        is_software,
-    };
-    let found = checks::gpus(&[adapter(false), adapter(true)]);
+    let adapter =
+        |is_software| Gpu { name: "card".to_owned(), backend: "Vulkan".to_owned(), is_software };
+    let found = gpus::findings(&[adapter(false), adapter(true)]);
     assert_eq!(found[0].found, "card through Vulkan");
     assert!(found[1].found.contains("stand-in"));
+}
+
+#[test]
+fn a_driver_that_ends_its_process_is_no_end_of_the_doctor() {
+    let child = |script: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let message = gpus::answer(child("kill -SEGV $$")).unwrap_err().to_string();
+    assert!(message.contains("the driver ends the process"), "{message}");
+    assert!(gpus::answer(child("echo nonsense")).is_err());
+    assert!(gpus::answer(child("echo '[]'")).unwrap().is_empty());
 }
 
 #[test]

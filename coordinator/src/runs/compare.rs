@@ -11,8 +11,17 @@ use crate::cli::{CompareArgs, aligned, answer};
 use crate::storage::find_run;
 use crate::train::{grouped, percent};
 
+/// A job's values by their dotted keys.
+type Values = BTreeMap<String, String>;
+
 /// Values of one key, run by run; none where a job has no such key.
 type Differences = BTreeMap<String, Vec<Option<String>>>;
+
+/// What a run has in one line of the results.
+type Cell = dyn Fn(&Entry) -> Option<String>;
+
+/// How the keys of layers begin.
+const LAYERS: &str = "model.layers[";
 
 /// Runs `herd runs compare`.
 ///
@@ -28,17 +37,60 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<()> {
     let text = if args.json {
         format!("{}\n", json!({ "runs": runs, "job": differences }))
     } else {
-        text(&runs, &differences)
+        text(&runs, &in_short(&jobs, differences))
     };
     Ok(answer(&text)?)
 }
 
-fn differences(jobs: &[BTreeMap<String, String>]) -> Differences {
+fn differences(jobs: &[Values]) -> Differences {
     let keys: BTreeSet<&String> = jobs.iter().flat_map(BTreeMap::keys).collect();
     keys.into_iter()
         .map(|key| (key.clone(), jobs.iter().map(|job| job.get(key).cloned()).collect::<Vec<_>>()))
         .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
         .collect()
+}
+
+/// Models of other layers differ in nearly all keys: then a word or two for each layer says enough.
+fn in_short(jobs: &[Values], mut differences: Differences) -> Differences {
+    if !differences.keys().any(|key| key.starts_with(LAYERS) && key.ends_with("].type")) {
+        return differences;
+    }
+    differences.retain(|key, _| !key.starts_with(LAYERS));
+    for number in 0.. {
+        let words: Vec<_> = jobs.iter().map(|job| layer(job, number)).collect();
+        if words.iter().all(Option::is_none) {
+            break;
+        }
+        if words.iter().any(|word| *word != words[0]) {
+            differences.insert(format!("{LAYERS}{number}]"), words);
+        }
+    }
+    differences
+}
+
+/// `dense 64`.
+fn layer(job: &Values, number: usize) -> Option<String> {
+    let value = |key: &str| job.get(&format!("{LAYERS}{number}].{key}"));
+    let kind = value("type")?;
+    let size = value("units").or_else(|| value("filters"));
+    Some(size.map_or_else(|| kind.clone(), |size| format!("{kind} {size}")))
+}
+
+/// For the order of keys: `layers[2]` before `layers[10]`.
+fn natural(key: &str) -> String {
+    let (mut text, mut number) = (String::new(), String::new());
+    for char in key.chars().chain([' ']) {
+        if char.is_ascii_digit() {
+            number.push(char);
+            continue;
+        }
+        if !number.is_empty() {
+            text.push_str(&format!("{number:0>8}"));
+            number.clear();
+        }
+        text.push(char);
+    }
+    text
 }
 
 fn text(runs: &[Entry], differences: &Differences) -> String {
@@ -47,7 +99,9 @@ fn text(runs: &[Entry], differences: &Differences) -> String {
         std::iter::once(head.to_owned()).chain(names).collect::<Vec<_>>()
     };
     let mut table = vec![names("job")];
-    for (key, values) in differences {
+    let mut sorted: Vec<_> = differences.iter().collect();
+    sorted.sort_by_cached_key(|(key, _)| natural(key));
+    for (key, values) in sorted {
         let cell = |value: &Option<String>| match value.as_deref() {
             None => missing(),
             Some("") => "\"\"".to_owned(),
@@ -72,8 +126,8 @@ fn text(runs: &[Entry], differences: &Differences) -> String {
         text.push_str(line);
         text.push('\n');
     }
-    for (run, problem) in runs.iter().filter_map(|run| Some((run, run.problem.as_ref()?))) {
-        text.push_str(&format!("{}: {problem}\n", run.run));
+    for problem in runs.iter().filter_map(|run| run.problem.as_ref()) {
+        text.push_str(&format!("{problem}\n"));
     }
     text
 }
@@ -81,7 +135,7 @@ fn text(runs: &[Entry], differences: &Differences) -> String {
 /// A line for each thing that at least one run has.
 fn results(runs: &[Entry]) -> Vec<Vec<String>> {
     let decimals = |value: Option<f64>| value.map(|value| format!("{value:.4}"));
-    let lines: [(&str, &dyn Fn(&Entry) -> Option<String>); 13] = [
+    let lines: [(&str, &Cell); 13] = [
         ("state", &|run| Some(run.state.to_string())),
         ("started (UTC)", &|run| run.started.map(|_| run.started_text())),
         ("epochs", &|run| Some(run.epochs_text())),
@@ -92,7 +146,7 @@ fn results(runs: &[Entry]) -> Vec<Vec<String>> {
         ("best mae", &|run| decimals(run.best_mae)),
         ("best loss", &|run| decimals(run.best_loss)),
         ("last training loss", &|run| decimals(run.training_loss)),
-        ("seconds", &|run| run.seconds.map(|seconds| format!("{seconds:.1}"))),
+        ("seconds", &|run| run.seconds.map(|seconds| format!("{seconds:.2}"))),
         ("samples/s", &|run| {
             let seconds = run.seconds.filter(|seconds| *seconds > 0.0)?;
             Some(grouped((run.samples as f64 / seconds) as u64))
@@ -114,11 +168,12 @@ fn results(runs: &[Entry]) -> Vec<Vec<String>> {
 mod tests {
     use super::*;
 
+    fn job(pairs: &[(&str, &str)]) -> Values {
+        pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
     #[test]
     fn only_what_differs_is_told() {
-        let job = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
-        };
         let jobs = [
             job(&[("seed", "1"), ("training.epochs", "3"), ("init", "")]),
             job(&[("seed", "1"), ("training.epochs", "5")]),
@@ -127,5 +182,25 @@ mod tests {
         assert_eq!(found.keys().collect::<Vec<_>>(), ["init", "training.epochs"]);
         assert_eq!(found["init"], [Some(String::new()), None]);
         assert!(differences(&[jobs[0].clone(), jobs[0].clone()]).is_empty());
+    }
+
+    #[test]
+    fn other_layers_are_told_in_short_and_other_sizes_key_by_key() {
+        let model = |layers: &[(&str, &str)]| {
+            let mut values = job(&[("name", "x")]);
+            for (number, (kind, units)) in layers.iter().enumerate() {
+                values.insert(format!("{LAYERS}{number}].type"), (*kind).to_owned());
+                values.insert(format!("{LAYERS}{number}].units"), (*units).to_owned());
+            }
+            values
+        };
+        let short = |jobs: &[Values]| in_short(jobs, differences(jobs));
+        let sizes = short(&[model(&[("dense", "8")]), model(&[("dense", "16")])]);
+        assert_eq!(sizes.keys().collect::<Vec<_>>(), ["model.layers[0].units"]);
+        let kinds = [model(&[("dense", "8"), ("lstm", "4")]), model(&[("dense", "8")])];
+        let kinds = short(&kinds);
+        assert_eq!(kinds.keys().collect::<Vec<_>>(), ["model.layers[1]"]);
+        assert_eq!(kinds["model.layers[1]"], [Some("lstm 4".to_owned()), None]);
+        assert!(natural("layers[2].a") < natural("layers[10].a"));
     }
 }

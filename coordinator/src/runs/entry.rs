@@ -33,7 +33,7 @@ pub(super) struct Entry {
     pub(super) samples: u64,
     /// Merges up to the newest checkpoint.
     pub(super) merges: u64,
-    /// The epoch, from 1, with the least validation loss.
+    /// The epoch, from 1, that validated best.
     pub(super) best_epoch: Option<u32>,
     /// Its validation loss.
     pub(super) best_loss: Option<f64>,
@@ -80,10 +80,14 @@ impl Entry {
         let started = glance.as_ref().and_then(|glance| glance.incarnations.first());
         let started = started.and_then(|start| start.started.parse().ok());
         let checkpoint = glance.as_ref().and_then(|glance| glance.checkpoint.as_ref());
-        // The rule by which a run chooses its best model.
+        // What the run itself has chosen; before its first checkpoint, what it would choose.
+        let chosen = checkpoint.and_then(|record| record.best.as_ref());
+        let chosen =
+            chosen.and_then(|best| records.iter().find(|record| record.epoch == best.epoch));
         let loss = |record: &Line| record.validation_loss.unwrap_or(f64::INFINITY);
-        let best = records.iter().filter(|record| loss(record).is_finite());
-        let best = best.min_by(|one, other| loss(one).total_cmp(&loss(other)));
+        let least = records.iter().filter(|record| loss(record).is_finite());
+        let least = least.min_by(|one, other| loss(one).total_cmp(&loss(other)));
+        let best = chosen.or(least);
         Self {
             run: name(folder),
             folder: folder.to_owned(),

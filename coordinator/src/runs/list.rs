@@ -56,8 +56,8 @@ fn text(folder: &Path, runs: &[Entry]) -> String {
         table.push(cells);
     }
     let mut text = aligned(&table);
-    for (run, problem) in runs.iter().filter_map(|run| Some((run, run.problem.as_ref()?))) {
-        text.push_str(&format!("{}: {problem}\n", run.run));
+    for problem in runs.iter().filter_map(|run| run.problem.as_ref()) {
+        text.push_str(&format!("{problem}\n"));
     }
     text
 }

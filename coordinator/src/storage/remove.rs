@@ -13,7 +13,10 @@ use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
-const FILES: [&str; 5] = [BEST, FINAL, LEDGER, SPEC, METRICS];
+const FILES: [&str; 6] = ["report.html", BEST, FINAL, LEDGER, SPEC, METRICS];
+
+/// Folders of a run, and how the names of the files begin that Herd writes into them.
+const FOLDERS: [(&str, &str); 2] = [(CHECKPOINTS, "0"), ("tensorboard", "events.out.tfevents.")];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];
@@ -49,12 +52,14 @@ pub fn check_run(folder: &Path) -> Result<(), StorageError> {
 /// When something cannot be deleted; what is left is still a run.
 pub fn remove(folder: &Path, lock: RunLock) -> Result<Removed, StorageError> {
     let mut removing = Removing::default();
-    let checkpoints = folder.join(CHECKPOINTS);
-    for name in names(&checkpoints)?.iter().filter(|name| is_checkpoint(name)) {
-        removing.file(&checkpoints.join(name))?;
-    }
-    if names(&checkpoints)?.is_empty() {
-        gone(&checkpoints, fs::remove_dir(&checkpoints))?;
+    for (inner, start) in FOLDERS {
+        let inner = folder.join(inner);
+        for name in names(&inner)?.iter().filter(|name| name.starts_with(start)) {
+            removing.file(&inner.join(name))?;
+        }
+        if names(&inner)?.is_empty() {
+            gone(&inner, fs::remove_dir(&inner))?;
+        }
     }
     for name in FILES.iter().chain([&CONFIG]) {
         for end in ENDS {
@@ -88,12 +93,6 @@ impl Removing {
         }
         Ok(())
     }
-}
-
-/// Whether the file of this name among the checkpoints is one, or was to become one.
-fn is_checkpoint(name: &str) -> bool {
-    name.starts_with(|char: char| char.is_ascii_digit())
-        && (name.ends_with(".safetensors") || name.ends_with(".safetensors.tmp"))
 }
 
 /// Tells one file with several names from several files.
@@ -141,7 +140,9 @@ mod tests {
 
     fn run() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join(CHECKPOINTS)).unwrap();
+        for (name, _) in FOLDERS {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
         for name in [
             "config.toml",
             "spec.json",
@@ -151,6 +152,7 @@ mod tests {
             "best.safetensors",
             "final.safetensors.tmp",
             "checkpoints/000001.safetensors",
+            "tensorboard/events.out.tfevents.1.herd.1",
         ] {
             fs::write(folder.path().join(name), [0; 10]).unwrap();
         }
@@ -168,9 +170,9 @@ mod tests {
         check_run(folder.path()).unwrap();
         let removed = remove(folder.path(), RunLock::take(folder.path()).unwrap()).unwrap();
         assert!(!folder.path().exists());
-        // Nine names and the lock, of which two are one file.
+        // Ten names and the lock, of which two are one file.
         let pid = format!("{}\n", std::process::id()).len() as u64;
-        assert_eq!((removed.files, removed.bytes), (10, 80 + pid));
+        assert_eq!((removed.files, removed.bytes), (11, 90 + pid));
         assert!(removed.left.is_empty());
     }
 
@@ -189,8 +191,10 @@ mod tests {
         fs::write(&notes, "mine").unwrap();
         fs::create_dir(folder.path().join("other")).unwrap();
         fs::write(folder.path().join("other/run.db"), "mine").unwrap();
+        fs::write(folder.path().join("checkpoints/mine.safetensors"), "mine").unwrap();
         let removed = remove(folder.path(), RunLock::take(folder.path()).unwrap()).unwrap();
-        assert_eq!(removed.left, ["notes.txt", "other"]);
+        assert_eq!(removed.left, ["checkpoints", "notes.txt", "other"]);
+        assert_eq!(names(&folder.path().join("checkpoints")).unwrap(), ["mine.safetensors"]);
         assert_eq!(names(folder.path()).unwrap(), removed.left);
         assert_eq!(fs::read_to_string(notes).unwrap(), "mine");
         assert!(folder.path().join("other/run.db").exists());
