@@ -18,7 +18,7 @@ type Values = BTreeMap<String, String>;
 type Differences = BTreeMap<String, Vec<Option<String>>>;
 
 /// What a run has in one line of the results.
-type Cell = dyn Fn(&Entry) -> Option<String>;
+type Cell = fn(&Entry) -> Option<String>;
 
 /// How the keys of layers begin.
 const LAYERS: &str = "model.layers[";
@@ -132,26 +132,29 @@ fn text(runs: &[Entry], differences: &Differences) -> String {
     text
 }
 
+fn decimals(value: Option<f64>) -> Option<String> {
+    value.map(|value| format!("{value:.4}"))
+}
+
 /// A line for each thing that at least one run has.
 fn results(runs: &[Entry]) -> Vec<Vec<String>> {
-    let decimals = |value: Option<f64>| value.map(|value| format!("{value:.4}"));
-    let lines: [(&str, &Cell); 13] = [
-        ("state", &|run| Some(run.state.to_string())),
-        ("started (UTC)", &|run| run.started.map(|_| run.started_text())),
-        ("epochs", &|run| Some(run.epochs_text())),
-        ("samples", &|run| Some(grouped(run.samples))),
-        ("merges", &|run| Some(grouped(run.merges))),
-        ("best epoch", &|run| run.best_epoch.map(|epoch| epoch.to_string())),
-        ("best accuracy", &|run| run.best_accuracy.map(percent)),
-        ("best mae", &|run| decimals(run.best_mae)),
-        ("best loss", &|run| decimals(run.best_loss)),
-        ("last training loss", &|run| decimals(run.training_loss)),
-        ("seconds", &|run| run.seconds.map(|seconds| format!("{seconds:.2}"))),
-        ("samples/s", &|run| {
+    let lines: [(&str, Cell); 13] = [
+        ("state", |run| Some(run.state.to_string())),
+        ("started (UTC)", |run| run.started.map(|_| run.started_text())),
+        ("epochs", |run| Some(run.epochs_text())),
+        ("samples", |run| Some(grouped(run.samples))),
+        ("merges", |run| Some(grouped(run.merges))),
+        ("best epoch", |run| run.best_epoch.map(|epoch| epoch.to_string())),
+        ("best accuracy", |run| run.best_accuracy.map(percent)),
+        ("best mae", |run| decimals(run.best_mae)),
+        ("best loss", |run| decimals(run.best_loss)),
+        ("last training loss", |run| decimals(run.training_loss)),
+        ("seconds", |run| run.seconds.map(|seconds| format!("{seconds:.2}"))),
+        ("samples/s", |run| {
             let seconds = run.seconds.filter(|seconds| *seconds > 0.0)?;
             Some(grouped((run.samples as f64 / seconds) as u64))
         }),
-        ("parameters", &|run| run.parameters.map(grouped)),
+        ("parameters", |run| run.parameters.map(grouped)),
     ];
     lines
         .into_iter()
