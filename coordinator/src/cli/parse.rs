@@ -1,7 +1,7 @@
 //! The command line is read, and what is wrong with it is said in Herd's voice: one line.
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use super::{Cli, Failure};
 
@@ -11,21 +11,35 @@ use super::{Cli, Failure};
 /// # Errors
 /// When something in it is wrong.
 pub fn parse() -> Result<Cli, Failure> {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     Cli::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-        _ => Failure::Usage(line(&error.to_string())),
+        _ => Failure::Usage(line(&error.to_string(), &verb(&words))),
     })
 }
 
-/// What clap says in paragraphs: the mistake, tips, and the usage, of which the name of the verb is
-/// enough.
-fn line(text: &str) -> String {
+/// The verb that was meant: the words that name one, from the first on.
+fn verb(words: &[String]) -> String {
+    let mut command = Cli::command();
+    let mut verb = command.get_name().to_owned();
+    for word in words {
+        let Some(next) = command.find_subcommand(word).cloned() else { break };
+        verb.push(' ');
+        verb.push_str(word);
+        command = next;
+    }
+    verb
+}
+
+/// What clap says in paragraphs: the mistake and tips. Of the usage the name of the verb is enough.
+fn line(text: &str, verb: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
-    let (before, after) = text.split_once("Usage: ").unwrap_or((text, "herd"));
+    let text = text.split("Usage: ").next().unwrap_or(text);
     let mut sentence = String::new();
-    for part in before.lines().map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
         let part = part.strip_prefix("tip: ").unwrap_or(part);
         if part.starts_with("For more information") {
             continue;
@@ -36,11 +50,10 @@ fn line(text: &str) -> String {
             Some(':' | '>') => " ",
             Some(_) => "; ",
         });
-        sentence.push_str(part);
+        let bare = part.strip_prefix('[').and_then(|part| part.strip_suffix(']'));
+        sentence.push_str(bare.unwrap_or(part));
     }
-    let is_verb = |word: &&str| word.chars().all(|char| char.is_ascii_lowercase());
-    let verb: Vec<_> = after.split_whitespace().take_while(is_verb).collect();
-    format!("{sentence}; `{} --help` tells more", verb.join(" "))
+    format!("{sentence}; `{verb} --help` tells more")
 }
 
 #[cfg(test)]
@@ -62,14 +75,19 @@ mod tests {
             ),
             (
                 &["runs", "compare", "one"],
-                "2 values required for '<RUN> <RUN>...' but 1 was provided; \
+                "2 values required by '<RUN> <RUN>...'; only 1 was provided; \
                  `herd runs compare --help` tells more",
+            ),
+            (
+                &["completions", "tcsh"],
+                "invalid value 'tcsh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
+                 zsh; `herd completions --help` tells more",
             ),
             (&["comit"], "unrecognized subcommand 'comit'; `herd --help` tells more"),
         ] {
-            let words = [&["herd"], words].concat();
-            let error = Cli::try_parse_from(words).unwrap_err();
-            assert_eq!(line(&error.to_string()), expected);
+            let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let error = Cli::try_parse_from([&["herd"], words].concat()).unwrap_err();
+            assert_eq!(line(&error.to_string(), &verb(&owned)), expected);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::entry::{Entry, missing};
-use crate::cli::{ListArgs, aligned, answer};
+use crate::cli::{Failure, ListArgs, aligned, answer};
 use crate::storage::RUNS;
 use crate::train::{grouped, percent};
 
@@ -13,10 +13,15 @@ use crate::train::{grouped, percent};
 /// When the folder is named and not there, or cannot be read.
 pub fn list(args: &ListArgs) -> anyhow::Result<()> {
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(RUNS));
-    // The default folder is made by the first run: without it there are no runs yet.
-    let runs = match &args.folder {
-        None if !folder.exists() => Vec::new(),
-        _ => Entry::all(&folder)?,
+    let runs = match (folder.is_dir(), &args.folder) {
+        (true, _) => Entry::all(&folder)?,
+        // The default folder is made by the first run: without it there are no runs yet.
+        (false, None) => Vec::new(),
+        (false, Some(folder)) => {
+            let folder = folder.display();
+            let message = format!("{folder}: there is no such folder; give one that holds runs");
+            return Err(Failure::Data(message).into());
+        }
     };
     let text = if args.json {
         format!("{}\n", serde_json::json!({ "runs": runs }))
