@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod doctor;
+pub mod inspect;
 pub mod predict;
 pub mod run;
 pub mod runs;

@@ -3,9 +3,8 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-use coordinator::cli::{self, Cli, Command, RunsCommand};
-use coordinator::{predict, runs, train};
+use coordinator::cli::{self, Command, ModelCommand, RunsCommand};
+use coordinator::{doctor, inspect, predict, runs, train};
 
 /// Gives the memory of large models back to the system, and does not fall into pieces of them.
 #[global_allocator]
@@ -25,19 +24,30 @@ fn command() -> ExitCode {
         // Colours would be noise in a file, or in the lines of a coordinator that passes them on.
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let done = match Cli::parse().command {
+    let done = cli::parse().map_err(Into::into).and_then(|cli| carry_out(cli.command));
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::from(cli::exit_code(&error))
+    })
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Worker(args) => return Ok(worker_native::command("herd", &args)),
         Command::Train(args) => train::train(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Evaluate(args) => predict::evaluate(&args),
+        Command::Runs(RunsCommand::List(args)) => runs::list(&args),
         Command::Runs(RunsCommand::Show(args)) => runs::show(&args),
+        Command::Runs(RunsCommand::Compare(args)) => runs::compare(&args),
+        Command::Runs(RunsCommand::Rm(args)) => runs::remove(&args),
+        Command::Runs(RunsCommand::Export(args)) => runs::export(&args),
+        Command::Model(ModelCommand::Show(args)) => inspect::show(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => cli::completions(&args),
+        Command::Man(args) => cli::man(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::from(cli::exit_code(&error))
-        }
-    }
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[allow(clippy::print_stderr, reason = "this is the command line")]

@@ -3,7 +3,8 @@
 //! synchronously.
 //!
 //! - [`Spec`]: the graph of named nodes as it stands in TOML or JSON; [`layer`]: its node types
-//! - [`Plan`]: a checked spec: order, shapes, the table of tensors, first values
+//! - [`Plan`]: a checked spec: order, shapes, the table of tensors, first values; [`Row`]: what one
+//!   of its nodes costs
 //! - [`Trainer`]: loss, gradient, optimizer, one step after the other
 //! - [`Predictor`]: outputs and [`Metrics`]; [`re_estimate`]: statistics of batch normalization
 
@@ -22,6 +23,7 @@ mod predictor;
 mod shape;
 mod spec;
 mod statistics;
+mod summary;
 mod tensors;
 mod trainer;
 mod update;
@@ -41,6 +43,7 @@ pub use plan::Plan;
 pub use predictor::Predictor;
 pub use spec::{Node, Spec};
 pub use statistics::re_estimate;
+pub use summary::Row;
 pub use trainer::Trainer;
 
 /// The CPU of this machine or browser, through Burn's Flex.

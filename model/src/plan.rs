@@ -24,7 +24,7 @@ pub(crate) struct Planned {
     pub(crate) kind: &'static str,
     pub(crate) operation: Operation,
     pub(crate) output: Vec<u32>,
-    parameters: u64,
+    pub(crate) parameters: u64,
 }
 
 /// A spec that has been checked: it can be trained as it is.

@@ -25,3 +25,5 @@ mod predictions;
 mod tidy;
 // Whole runs with real processes: what they reach and what they leave behind.
 mod training;
+// Verbs besides training and prediction: stored runs, models, this machine, the command line itself.
+mod verbs;

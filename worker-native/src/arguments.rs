@@ -21,7 +21,7 @@ pub struct Arguments {
 
     /// Admits to the run; `herd train` prints it
     #[arg(long, env = "HERD_TOKEN", hide_env_values = true, default_value = "")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, hide_default_value = true)]
     pub token: String,
 
     /// Which processor trains; auto measures what is there and takes the faster

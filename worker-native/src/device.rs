@@ -21,6 +21,17 @@ pub struct Processor {
     pub device: Device,
 }
 
+/// A GPU adapter as the system lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    /// Its own name.
+    pub name: String,
+    /// The interface through which it is reached, such as `Vulkan`.
+    pub backend: String,
+    /// It is no card: the cores compute in its place.
+    pub is_software: bool,
+}
+
 /// Why no processor could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -52,7 +63,7 @@ pub fn candidates(choice: DeviceChoice) -> Result<Vec<Processor>, DeviceError> {
             device: Device::cuda(0),
         }]),
         DeviceChoice::Auto => {
-            let hardware = adapters().iter().any(|info| info.device_type != wgpu::DeviceType::Cpu);
+            let hardware = adapters().iter().any(|adapter| !adapter.is_software);
             let gpu = if hardware { open_adapter().ok() } else { None };
             Ok(gpu.into_iter().chain([cores()]).collect())
         }
@@ -65,10 +76,15 @@ fn cores() -> Processor {
 
 /// The GPU adapters of this machine, software ones included.
 #[must_use]
-pub fn adapters() -> Vec<wgpu::AdapterInfo> {
+pub fn adapters() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    found.iter().map(wgpu::Adapter::get_info).collect()
+    let described = |info: wgpu::AdapterInfo| Adapter {
+        is_software: info.device_type == wgpu::DeviceType::Cpu,
+        backend: format!("{:?}", info.backend),
+        name: info.name,
+    };
+    found.iter().map(wgpu::Adapter::get_info).map(described).collect()
 }
 
 fn open_adapter() -> Result<Processor, DeviceError> {

@@ -2,6 +2,11 @@
 
 mod answer;
 mod failure;
+mod pages;
+mod parse;
+mod runs;
+mod table;
+mod tools;
 
 #[cfg(test)]
 mod tests;
@@ -14,10 +19,30 @@ use crate::config::{Setting, preset};
 
 pub use answer::answer;
 pub use failure::{EXIT_BUG, Failure, exit_code};
+pub use pages::{completions, man};
+pub use parse::parse;
+pub use runs::{CompareArgs, ExportArgs, ListArgs, RemoveArgs};
+pub use tools::{CompletionsArgs, DoctorArgs, ManArgs, ModelCommand, ModelShowArgs};
+
+pub(crate) use table::aligned;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 target not met, 2 usage or configuration, 3 data or files,
 4 network, 70 a bug in herd, 130 stopped by Ctrl-C, 143 by SIGTERM.";
+
+const EXAMPLES: &str = "\
+Examples:
+  herd train                                  train the default job on this machine
+  herd runs list                              what has been trained here
+  herd predict latest flowers.csv             what the newest model makes of data
+  herd doctor                                 whether this machine is ready";
+
+const WORKER_EXAMPLES: &str = "\
+Example:
+  herd worker ws://192.168.1.20:7700 --token TOKEN
+
+Exit codes: 0 the run ended (with --once) or the parent is gone, 2 wrong usage or refused by the
+coordinator, 4 the coordinator was lost (with --once), 70 a bug.";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
@@ -46,6 +71,13 @@ Examples:
 
 DATA is a CSV file with the label column, or the name of an embedded data set (its test rows).";
 
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  herd runs list                              all runs in the folder runs
+  herd runs show latest                       the numbers of the newest one
+
+RUN is a run folder, the name of one in the folder runs, or `latest`.";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   herd runs show latest                       the run that was last, going on or not
@@ -56,7 +88,8 @@ differ, or that a sample of a complete epoch is not counted exactly once.";
 
 /// Trains one neural network on whatever computers turn up.
 #[derive(Debug, Parser)]
-#[command(name = "herd", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "herd", version, max_term_width = 100)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -72,16 +105,36 @@ pub enum Command {
     Predict(PredictArgs),
     /// Measure a model on data whose answers are known
     Evaluate(EvaluateArgs),
-    /// Look at runs
-    #[command(subcommand)]
+    /// Look at runs, compare, export and delete them
+    #[command(subcommand, after_help = RUNS_EXAMPLES)]
     Runs(RunsCommand),
+    /// Look at models
+    #[command(subcommand, after_help = tools::MODEL_EXAMPLES)]
+    Model(ModelCommand),
+    /// Train for a coordinator with this machine's processor, as `herd-worker` does
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(worker_native::Arguments),
+    /// Look whether this machine has what Herd needs
+    Doctor(DoctorArgs),
+    /// Print the script that completes commands in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual, or write it as pages for `man`
+    Man(ManArgs),
 }
 
 /// `herd runs`.
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
+    /// List runs, newest first
+    List(ListArgs),
     /// Show a run's numbers, computed anew from its ledger, and whether they are exact
     Show(ShowArgs),
+    /// Show what differs in the jobs of runs, and what came of each
+    Compare(CompareArgs),
+    /// Delete runs
+    Rm(RemoveArgs),
+    /// Copy a run's model, metrics and job to a place of their own
+    Export(ExportArgs),
 }
 
 /// `herd train`. Values are text here; they are checked together with the other layers.

@@ -23,6 +23,39 @@ fn the_command_line_is_consistent() {
     }
 }
 
+/// Widest line of a page of help, in columns: what fits beside another window.
+const COLUMNS_MAX: usize = 100;
+
+/// What is wrong with the help of a command and of those below it.
+fn findings(name: &str, command: &mut clap::Command, found: &mut Vec<String>) {
+    let help = command.render_long_help().to_string();
+    if !help.lines().any(|line| line.starts_with("Example") && line.ends_with(':')) {
+        found.push(format!("{name}: no example"));
+    }
+    if !help.lines().any(|line| line.trim_start().starts_with(name)) {
+        found.push(format!("{name}: no example that calls it"));
+    }
+    let wide = help.lines().filter(|line| line.chars().count() > COLUMNS_MAX);
+    found.extend(wide.map(|line| format!("{name}: wider than {COLUMNS_MAX} columns: {line}")));
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    if about.is_empty() || about.contains(". ") || about.len() > 90 {
+        found.push(format!("{name}: is not described in one short sentence: {about}"));
+    }
+    for verb in command.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+        let name = format!("{name} {}", verb.get_name());
+        findings(&name, verb, found);
+    }
+}
+
+#[test]
+fn every_page_of_help_has_an_example_and_fits_a_window() {
+    let mut command = Cli::command();
+    command.build();
+    let mut found = Vec::new();
+    findings("herd", &mut command, &mut found);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn every_flag_of_a_job_sets_its_key() {
     let flags = [

@@ -20,3 +20,4 @@ pub use job::{DataSection, Device, FleetSection, Job, TrainingSection};
 pub use layers::{Setting, environment, resolve, resolve_text};
 
 pub(crate) use error::did_you_mean;
+pub(crate) use reference::read_text;

@@ -1,9 +1,22 @@
-//! `herd runs show`: a run's numbers, computed anew from the rows of its ledger, and whether they
-//! are those that the run itself has told.
+//! `herd runs`: what there is to know and to do about runs that are stored.
+//!
+//! - here: `show`, a run's numbers, computed anew from the rows of its ledger, and whether they are
+//!   those that the run itself has told; [`counts`], [`check`] and [`print`] are its parts
+//! - [`list`], [`compare`], [`remove`], [`export`]: the other verbs
+//! - [`entry`]: a run in one line; [`state`]: what can be done with it; [`job`]: its job as
+//!   it was; [`metrics`]: its epochs
 
 mod check;
+mod compare;
 mod counts;
+mod entry;
+mod export;
+mod job;
+mod list;
+mod metrics;
 mod print;
+mod remove;
+mod state;
 
 #[cfg(test)]
 mod tests;
@@ -14,11 +27,18 @@ use crate::cli::{Failure, ShowArgs, answer};
 use crate::storage::{Record, Report, StorageError, find_run, plan_of};
 use check::Findings;
 use counts::Tables;
+use state::State;
+
+pub use compare::compare;
+pub use export::export;
+pub use list::list;
+pub use remove::remove;
 
 /// What is known of a run.
 #[derive(Debug)]
 struct Shown {
     name: String,
+    state: State,
     report: Report,
     tables: Tables,
     parameters: Option<usize>,
@@ -58,25 +78,16 @@ impl Shown {
             }
             None => None,
         };
-        // `latest` is a link; its target has the name.
-        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
         let parameters = plan_of(folder).ok().map(|plan| plan.tensors().elements());
-        Ok(Self { name, report, tables, parameters, checked })
+        let state = State::of(folder, report.process, report.checkpoint.as_ref());
+        let name = entry::name(folder);
+        Ok(Self { name, state, report, tables, parameters, checked })
     }
 
-    fn state_word(&self) -> &'static str {
-        match (&self.report.process, &self.checked) {
-            (Some(_), _) => "running",
-            (None, Some((record, _))) if record.complete => "complete",
-            _ => "interrupted",
-        }
-    }
-
-    fn state(&self) -> String {
+    fn state_words(&self) -> String {
         match self.report.process {
-            Some(process) if process > 0 => format!("running (process {process})"),
-            _ => self.state_word().to_owned(),
+            Some(process) if process > 0 => format!("{} (process {process})", self.state),
+            _ => self.state.to_string(),
         }
     }
 

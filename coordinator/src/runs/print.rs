@@ -1,11 +1,10 @@
 //! A run's numbers as tables and as JSON.
 
-use std::fmt::Write;
-
 use serde_json::json;
 
 use super::Shown;
 use super::counts::{Counts, by_reason};
+use crate::cli::aligned;
 
 /// Epochs that are printed when not all are asked for.
 const EPOCHS_SHOWN: usize = 20;
@@ -57,7 +56,7 @@ fn line(text: &mut String, line: &str) {
 fn head(shown: &Shown) -> String {
     let mut text = String::new();
     let report = &shown.report;
-    line(&mut text, &format!("{}: {}", shown.name, shown.state()));
+    line(&mut text, &format!("{}: {}", shown.name, shown.state_words()));
     let starts = report.incarnations.len();
     let last = report.incarnations.last();
     let last = last.map(|start| format!(", last {} at {}", start.started, start.address));
@@ -129,31 +128,6 @@ fn workers(shown: &Shown) -> Vec<Vec<String>> {
     table
 }
 
-/// Columns under each other, numbers at the right, the rest at the left.
-fn aligned(table: &[Vec<String>]) -> String {
-    let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let is_number =
-        |column: usize| table.iter().skip(1).all(|row| row[column].parse::<u64>().is_ok());
-    let mut text = String::new();
-    for row in table {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            // Writing to a text cannot fail.
-            let _ = if is_number(column) && table.len() > 1 {
-                write!(line, "{cell:>width$}  ")
-            } else {
-                write!(line, "{cell:<width$}  ")
-            };
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// What is printed for programs.
 pub(super) fn json(shown: &Shown) -> serde_json::Value {
     let tables = &shown.tables;
@@ -198,7 +172,7 @@ pub(super) fn json(shown: &Shown) -> serde_json::Value {
         .collect();
     json!({
         "run": shown.name,
-        "state": shown.state_word(),
+        "state": shown.state,
         "process": shown.report.process.filter(|process| *process > 0),
         "incarnations": starts,
         "checkpoint": checkpoint,

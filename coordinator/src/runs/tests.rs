@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::{ExportArgs, ListArgs, RemoveArgs};
 use crate::storage::Store;
 use crate::storage::tests::course::{Course, Fate};
 use crate::storage::tests::plan;
@@ -67,7 +68,10 @@ fn the_ledger_of_a_troubled_run_is_exact() {
     let (record, findings) = shown.checked.as_ref().unwrap();
     assert_eq!(findings.differences, Vec::<String>::new());
     assert_eq!(findings.line(), "ledger exact: 2 epochs, each of 64 samples counted once");
-    assert_eq!((shown.state(), record.number), ("complete".to_owned(), 4));
+    assert_eq!((shown.state_words(), record.number), ("resumable".to_owned(), 4), "no last model");
+    fs::write(folder.path().join("final.safetensors"), "").unwrap();
+    let shown = self::shown(folder.path());
+    assert_eq!(shown.state_words(), "done");
     assert_eq!(shown.report.incarnations.len(), 2);
 
     let first = &shown.tables.epochs[&0];
@@ -86,7 +90,7 @@ fn the_ledger_of_a_troubled_run_is_exact() {
     let json = print::json(&shown);
     assert_eq!(json["exact"], true);
     assert_eq!(json["epochs"][0]["counts"]["leases"], 12);
-    assert_eq!(json["state"], "complete");
+    assert_eq!(json["state"], "done");
 }
 
 #[test]
@@ -168,4 +172,101 @@ fn a_run_is_found_by_folder_and_shown_or_refused() {
     assert_eq!(crate::cli::exit_code(&error), 1, "{error}");
     let message = show(&args(Path::new("no/such/run"))).unwrap_err().to_string();
     assert!(message.starts_with("no/such/run: there is no such run"), "{message}");
+}
+
+/// A folder of runs with one that is done and a link to it.
+fn runs() -> TempDir {
+    let parent = tempfile::tempdir().unwrap();
+    let one = run();
+    let job = crate::config::resolve(None, &[], &[]).unwrap();
+    let path = parent.path().join("one");
+    fs::rename(one.path(), &path).unwrap();
+    fs::write(path.join("config.toml"), job.to_toml()).unwrap();
+    fs::write(path.join("spec.json"), job.model.to_json()).unwrap();
+    fs::write(path.join("final.safetensors"), "a model").unwrap();
+    std::os::unix::fs::symlink("one", parent.path().join("latest")).unwrap();
+    parent
+}
+
+#[test]
+fn a_list_has_each_run_once_and_the_newest_first() {
+    let parent = runs();
+    // A younger one without a ledger, and what is no run.
+    let two = parent.path().join("two");
+    fs::create_dir(&two).unwrap();
+    fs::create_dir(parent.path().join("no run")).unwrap();
+    fs::write(two.join("config.toml"), "[training]\nepochs = 7\n").unwrap();
+    let found = entry::Entry::all(parent.path()).unwrap();
+    let names: Vec<_> = found.iter().map(|run| run.run.as_str()).collect();
+    assert_eq!(names, ["two", "one"]);
+
+    let (two, one) = (&found[0], &found[1]);
+    assert_eq!((two.state, two.epochs_text().as_str()), (State::Stopped, "0/7"));
+    assert!(two.problem.as_ref().unwrap().contains("there is no run.db in it"), "{two:?}");
+    assert_eq!((one.state, one.samples, one.problem.as_deref()), (State::Done, 128, None));
+    assert_eq!((one.epochs_complete, one.epochs), (2, Some(20)));
+    assert!(one.started.is_some() && one.parameters > Some(100_000));
+
+    let missing = ListArgs { folder: Some("no/such/folder".into()), json: false };
+    let error = list(&missing).unwrap_err();
+    assert!(error.to_string().contains("no/such/folder") && crate::cli::exit_code(&error) == 3);
+}
+
+#[test]
+fn runs_are_deleted_together_or_not_at_all() {
+    let parent = runs();
+    let path = parent.path().join("one");
+    let unknown = parent.path().join("none");
+    let both = RemoveArgs { runs: vec![path.clone(), unknown, parent.path().join("three")] };
+    let message = remove(&both).unwrap_err().to_string();
+    for word in ["none: there is no such run", "three: there is no such run", "nothing is deleted"]
+    {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    let only = RemoveArgs { runs: vec![parent.path().join("latest"), path.clone()] };
+    let lock = crate::storage::RunLock::take(&path).unwrap();
+    let error = remove(&only).unwrap_err();
+    assert!(error.to_string().contains("another coordinator is training this run"), "{error}");
+    assert_eq!(crate::cli::exit_code(&error), 3);
+    assert!(path.join("run.db").is_file(), "it is all there");
+    drop(lock);
+    remove(&only).unwrap();
+    assert!(!path.exists() && !parent.path().join("latest").is_symlink());
+}
+
+#[test]
+fn an_exported_run_stands_alone_and_overwrites_nothing_unasked() {
+    let parent = runs();
+    let to = parent.path().join("out/digits");
+    let args = |to: &Path, force| ExportArgs {
+        run: parent.path().join("latest"),
+        to: to.to_owned(),
+        force,
+    };
+    export(&args(&to, false)).unwrap();
+    assert_eq!(fs::read_to_string(to.join("model.safetensors")).unwrap(), "a model");
+    let table = fs::read_to_string(to.join("metrics.csv")).unwrap();
+    assert!(table.starts_with("epoch,") && table.lines().count() == 3, "{table}");
+    let found = crate::storage::find(&to).unwrap();
+    assert_eq!(found.model, to.join("model.safetensors"));
+    assert_eq!(found.config, Some(to.join("job.toml")));
+
+    fs::write(to.join("metrics.csv"), "mine").unwrap();
+    let error = export(&args(&to, false)).unwrap_err();
+    assert!(error.to_string().contains("metrics.csv") && error.to_string().contains("--force"));
+    assert_eq!(crate::cli::exit_code(&error), 3);
+    assert_eq!(fs::read_to_string(to.join("metrics.csv")).unwrap(), "mine");
+    export(&args(&to, true)).unwrap();
+    assert_eq!(fs::read_to_string(to.join("metrics.csv")).unwrap(), table);
+
+    let file = parent.path().join("epochs.json");
+    export(&args(&file, false)).unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(list[1]["epoch"], 2);
+    // A run that has no model yet leaves nothing half-done.
+    fs::remove_file(parent.path().join("one/final.safetensors")).unwrap();
+    let other = parent.path().join("other");
+    let error = export(&args(&other, false)).unwrap_err();
+    assert!(error.to_string().contains("there is no model in this folder"), "{error}");
+    assert!(!other.exists());
 }

@@ -39,6 +39,7 @@ use visitors::{Visitor, Visitors};
 
 pub use accept::listen;
 pub use page::is_built as page_is_built;
+pub use visitors::connections_max;
 
 /// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.
 const READ_BUFFER_BYTES: usize = 16 << 10;

@@ -45,9 +45,7 @@ pub(super) struct Visitor {
 impl Visitors {
     /// Nobody is here yet.
     pub(super) fn new() -> Arc<Self> {
-        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let available = descriptors(&limits).unwrap_or(usize::MAX);
-        let connections_max = CONNECTIONS_MAX.min(available.saturating_sub(DESCRIPTORS_KEPT));
+        let connections_max = connections_max().unwrap_or(CONNECTIONS_MAX);
         // A system that gives even fewer says so itself, connection by connection.
         Self::with(connections_max.max(DESCRIPTORS_KEPT))
     }
@@ -135,6 +133,13 @@ fn household(address: IpAddr) -> IpAddr {
         }
         address => address,
     }
+}
+
+/// The connections that the system lets this process have, where it tells.
+pub fn connections_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let left = descriptors(&limits)?.saturating_sub(DESCRIPTORS_KEPT);
+    Some(left.min(CONNECTIONS_MAX))
 }
 
 /// The soft limit of open files, as Linux tells it.

@@ -13,7 +13,7 @@ use super::file::{decode_checkpoint, load};
 use super::folder::{BEST, sync_folder, write_whole};
 
 /// The folder in the run folder.
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 /// The end of the name of parameters.
 const PARAMETERS: &str = ".safetensors";

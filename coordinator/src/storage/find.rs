@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use super::StorageError;
 use super::folder::{BEST, CONFIG, FINAL, RUNS};
 
+/// The model in a folder that `herd runs export` has made.
+pub const EXPORTED_MODEL: &str = "model.safetensors";
+/// The job beside it.
+pub const EXPORTED_JOB: &str = "job.toml";
+
 /// A model, and the run that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -14,8 +19,9 @@ pub struct Found {
     pub config: Option<PathBuf>,
 }
 
-/// Finds the model that `name` means: a file, or a folder's best model, else its final one. What
-/// is not in the current folder is looked for in `runs`, so that `latest` is the newest run.
+/// Finds the model that `name` means: a file, or a folder's best model, else its final one, else the
+/// one that was exported to it. What is not in the current folder is looked for in `runs`, so that
+/// `latest` is the newest run.
 ///
 /// # Errors
 /// When there is none.
@@ -29,7 +35,7 @@ pub fn find(name: &Path) -> Result<Found, StorageError> {
         ));
     }
     let (model, folder) = if path.is_dir() {
-        let models = [path.join(BEST), path.join(FINAL)];
+        let models = [BEST, FINAL, EXPORTED_MODEL].map(|name| path.join(name));
         let model = models.into_iter().find(|model| model.is_file()).ok_or_else(|| {
             missing("there is no model in this folder; did the run finish its first epoch?")
         })?;
@@ -37,7 +43,8 @@ pub fn find(name: &Path) -> Result<Found, StorageError> {
     } else {
         (path.clone(), path.parent().unwrap_or(Path::new("")).to_owned())
     };
-    let config = Some(folder.join(CONFIG)).filter(|config| config.is_file());
+    let jobs = [CONFIG, EXPORTED_JOB].map(|name| folder.join(name));
+    let config = jobs.into_iter().find(|config| config.is_file());
     Ok(Found { model, config })
 }
 

@@ -16,7 +16,7 @@ use crate::data::Names;
 /// The resolved job; its presence marks a folder that holds a run.
 pub const CONFIG: &str = "config.toml";
 /// The model's spec.
-const SPEC: &str = "spec.json";
+pub(super) const SPEC: &str = "spec.json";
 /// One JSON object a line.
 pub const METRICS: &str = "metrics.jsonl";
 /// The model after the last epoch.
@@ -24,9 +24,9 @@ pub const FINAL: &str = "final.safetensors";
 /// The model of the epoch that validated best.
 pub const BEST: &str = "best.safetensors";
 /// Where runs without a folder of their own go.
-pub(super) const RUNS: &str = "runs";
+pub const RUNS: &str = "runs";
 /// Beside them, a link to the newest.
-pub(super) const LATEST: &str = "latest";
+pub const LATEST: &str = "latest";
 
 /// Most runs of one name that may begin within one second.
 const SAME_SECOND_MAX: u32 = 100;
@@ -208,7 +208,7 @@ pub fn plan_of(folder: &Path) -> Result<Plan, StorageError> {
 }
 
 /// Points `latest` at the newest run. A convenience: where links are not to be had, there is none.
-fn point_latest(parent: &Path, name: &str) {
+pub fn point_latest(parent: &Path, name: &str) {
     #[cfg(unix)]
     {
         let temporary = parent.join(format!(".{LATEST}.{}", std::process::id()));

@@ -7,6 +7,7 @@
 //! - `checkpoint`, `ledger`: what they hold; `lock`: one coordinator at a time
 //! - `files`: the files of checkpoints; `database`, `rows`, `text`: how the ledger lies in SQLite
 //! - `report`: the ledger for those who only look
+//! - `remove`: how a run is deleted
 
 mod checkpoint;
 mod database;
@@ -16,6 +17,7 @@ mod find;
 mod folder;
 mod ledger;
 mod lock;
+mod remove;
 mod report;
 mod rows;
 mod store;
@@ -31,11 +33,12 @@ pub use checkpoint::{BestRecord, Checkpoint, Loaded, Record};
 pub use file::{
     ModelFile, decode_checkpoint, decode_parameters, encode_model, read_parameters, write_model,
 };
-pub use find::{Found, find, find_run};
-pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder, plan_of};
+pub use find::{EXPORTED_JOB, EXPORTED_MODEL, Found, find, find_run};
+pub use folder::{BEST, CONFIG, FINAL, LATEST, METRICS, RUNS, RunFolder, plan_of, point_latest};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;
-pub use report::Report;
+pub use remove::{Removed, check_run, remove};
+pub use report::{Glance, Report};
 pub use store::Store;
 
 /// Why something could not be stored or read back. The messages hold their causes, which therefore

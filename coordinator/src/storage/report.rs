@@ -23,6 +23,31 @@ pub struct Report {
     pub workers: Vec<WorkerRow>,
 }
 
+/// What a list of runs needs of one: it costs the same however long the run is.
+#[derive(Debug, Clone)]
+pub struct Glance {
+    /// As in [`Report`].
+    pub process: Option<u32>,
+    /// As in [`Report`].
+    pub incarnations: Vec<Incarnation>,
+    /// As in [`Report`]; whether it is what was stored is not looked at.
+    pub checkpoint: Option<Record>,
+}
+
+impl Glance {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When there is no ledger, or it cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, StorageError> {
+        let process = RunLock::holder(folder);
+        let database = Database::open_to_look(folder)?;
+        database.hold_still()?;
+        let (incarnations, checkpoint) = (database.incarnations()?, database.newest()?);
+        Ok(Self { process, incarnations, checkpoint })
+    }
+}
+
 impl Report {
     /// Reads all but the leases, and tells the newest row of each lease to `lease`, epoch by epoch:
     /// a long run has many.

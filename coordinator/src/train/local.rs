@@ -1,5 +1,5 @@
-//! Local worker processes. They hold the reading end of a pipe: when the coordinator dies, however
-//! it dies, the pipe ends and they end with it.
+//! Local worker processes: this program itself, as `herd worker`. They hold the reading end of a
+//! pipe: when the coordinator dies, however it dies, the pipe ends and they end with it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,9 +31,9 @@ pub(super) struct Processes {
 /// Starts the job's local workers.
 ///
 /// # Errors
-/// When the worker's binary is missing or does not start.
+/// When a worker does not start.
 pub(super) fn start(
-    binary: Option<PathBuf>,
+    program: Option<PathBuf>,
     job: &Job,
     address: SocketAddr,
     token: &str,
@@ -41,14 +41,14 @@ pub(super) fn start(
     log: &Log,
 ) -> anyhow::Result<Processes> {
     let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
-    let Some(binary) = binary else { return Ok(processes) };
+    let Some(program) = program else { return Ok(processes) };
     let address = reachable(address);
     let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
     for number in 1..=job.fleet.workers {
         let name = format!("local-{number}");
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(&program);
         command
-            .arg(format!("ws://{address}"))
+            .args(["worker", &format!("ws://{address}")])
             .args(["--once", "--end-with-stdin", "--name", &name])
             .args(["--device", &job.fleet.device.to_string()])
             // Not an argument: those can be read by every user of the machine.
@@ -63,7 +63,7 @@ pub(super) fn start(
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(|error| {
-            Failure::Data(format!("cannot start {}: {error}", binary.display()))
+            Failure::Data(format!("cannot start {}: {error}", program.display()))
         })?;
         processes.pipes.extend(child.stdin.take());
         processes.watchers.spawn(watch(child, name, events.clone(), left.clone(), log.clone()));
@@ -71,24 +71,20 @@ pub(super) fn start(
     Ok(processes)
 }
 
-/// The worker's program, which stands beside `herd`; `None` for a job without local workers.
+/// The program that local workers run; `None` for a job without them.
 ///
 /// # Errors
-/// When it is missing.
-pub(super) fn binary(job: &Job) -> Result<Option<PathBuf>, Failure> {
+/// When the system does not say where this program is.
+pub(super) fn program(job: &Job) -> Result<Option<PathBuf>, Failure> {
     if job.fleet.workers == 0 {
         return Ok(None);
     }
-    let herd = std::env::current_exe().map_err(|error| Failure::Data(error.to_string()))?;
-    let path = herd.with_file_name(format!("herd-worker{}", std::env::consts::EXE_SUFFIX));
-    if path.is_file() {
-        return Ok(Some(path));
-    }
-    Err(Failure::Data(format!(
-        "{} is missing: it belongs beside herd; build it with `cargo build --release --workspace`, \
-         or use --workers 0",
-        path.display()
-    )))
+    std::env::current_exe().map(Some).map_err(|error| {
+        Failure::Data(format!(
+            "local workers cannot be started, as the system does not say where herd is: {error}; \
+             use --workers 0 and start them with `herd worker`"
+        ))
+    })
 }
 
 /// The address at which this machine reaches a listener that may listen on all addresses.
@@ -113,8 +109,10 @@ async fn watch(
     if let Some(stderr) = child.stderr.take() {
         let mut lines = BufReader::new(stderr).lines();
         while let Ok(Some(line)) = lines.next_line().await {
+            // It is the worker that says it, and its name stands there.
+            let line = line.strip_prefix("herd: ").unwrap_or(&line);
             log.say(&format!("{name}: {line}"));
-            last = Some(line);
+            last = Some(line.to_owned());
         }
     }
     let status = child.wait().await;

@@ -35,6 +35,8 @@ use serving::Serving;
 use start::Start;
 use summary::Summary;
 
+pub(crate) use summary::{bytes, grouped, percent};
+
 /// This coordinator trains one run.
 const RUN: RunId = RunId(1);
 
@@ -69,7 +71,6 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
             if args.dry_run {
                 return plan::print(&prepared, &config, args.json);
             }
-            local::binary(&prepared.job)?;
             start::new(prepared, &runtime)?
         }
     };
@@ -110,7 +111,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
-    let worker = local::binary(&job)?;
+    let worker = local::program(&job)?;
     let address = listener.local_addr()?;
     let table = plan.tensors().clone();
     let codec = job.training.codec;

@@ -127,12 +127,12 @@ impl Summary {
 }
 
 /// A share as a percentage with two decimals.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
 /// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -145,7 +145,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Bytes in the largest unit that leaves at least one.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let count = count as f64;
     match count {
         _ if count >= 1e9 => format!("{:.2} GB", count / 1e9),

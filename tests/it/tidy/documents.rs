@@ -65,8 +65,13 @@ fn documented_commands_have_the_flags_they_are_shown_with() {
     let mut findings = Vec::new();
     let mut seen = 0;
     for (path, command) in commands("herd") {
-        let Some(subcommand) = command.split_whitespace().nth(1) else { continue };
-        let known = flags(&help("herd", &[subcommand]));
+        let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+        let verb = match words[..] {
+            [group @ ("runs" | "model" | "data"), verb, ..] => vec![group, verb],
+            [verb, ..] => vec![verb],
+            [] => continue,
+        };
+        let known = flags(&help("herd", &verb));
         findings.extend(unknown(&path, &command, &known));
         seen += 1;
     }

@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("worker-core", &["model", "protocol"]),
     ("worker-native", &["model", "protocol", "worker-core"]),
     ("worker-wasm", &["model", "protocol", "worker-core"]),
-    ("coordinator", &["engine", "model", "protocol"]),
+    ("coordinator", &["engine", "model", "protocol", "worker-native"]),
     ("tests", &["coordinator", "engine", "model", "protocol", "worker-core", "worker-native"]),
     ("simulation", &["engine", "protocol"]),
     ("fuzz", &["coordinator", "engine", "model", "protocol", "worker-core"]),
