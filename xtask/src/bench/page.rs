@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
         tab.push(number(&result, "tab")?);
         short.push(number(&result, "tab_short")?);
         alone.push(number(&result, "loop")?);
-        let plain = bench.plain(&["mnist-mlp", NATIVE_EPOCHS])?;
+        let plain = bench.program("plain-loop", &["mnist-mlp", NATIVE_EPOCHS])?;
         native.push(number(&plain, "samples_per_second")?);
     }
     let ratio = |base: &[f64]| {
