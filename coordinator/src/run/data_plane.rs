@@ -1,8 +1,10 @@
 //! The thread that owns the master. Deltas are decoded, examined and merged here, versions encoded;
 //! all in the order in which the control task says so.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use bytes::Bytes;
 use engine::merge::{Master, norm_and_finite};
@@ -10,6 +12,7 @@ use protocol::codec::CodecError;
 use protocol::{Codec, Digest, LeaseId, TensorTable};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::deltas::Deltas;
 use super::evaluation::{Snapshot, Work, Works};
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters};
@@ -35,6 +38,7 @@ struct State {
     encoded: Option<Parameters>,
     events: mpsc::Sender<ControlEvent>,
     evaluation: Works,
+    board: Arc<Board>,
 }
 
 /// Bytes of values up to which a master is copied to be stored.
@@ -51,6 +55,7 @@ impl DataPlane {
         codec: Codec,
         events: mpsc::Sender<ControlEvent>,
         evaluation: Works,
+        board: Arc<Board>,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
         let mut state = State {
@@ -61,6 +66,7 @@ impl DataPlane {
             encoded: None,
             events,
             evaluation,
+            board,
         };
         let alarm = Alarm(state.events.clone());
         let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
@@ -83,7 +89,9 @@ impl State {
                 }
                 DataCommand::Merge { lease, order } => {
                     let delta = lease.and_then(|lease| self.deltas.remove(lease));
+                    let began = Instant::now();
                     self.master.apply(&order, delta.as_deref().unwrap_or_default());
+                    self.board.merged(began.elapsed());
                     delta.into_iter().for_each(|delta| self.deltas.recycle(delta));
                     let version = order.version();
                     if version.is_some() {

@@ -16,6 +16,7 @@ mod serving;
 mod start;
 mod summary;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -27,9 +28,10 @@ use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, ControlEvent, DataPlane, Ending, Evaluation, Parts, Tally,
+    Board, Constants, Control, ControlEvent, DataPlane, Display, Ended, Ending, Evaluation, Parts, Tally,
 };
-use crate::server::{Shared, Traffic};
+use crate::server::Shared;
+use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
 use start::Start;
@@ -57,6 +59,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         .thread_name("herd-server")
         .enable_all()
         .build()?;
+    tensorboard::check(args.tensorboard.as_ref())?;
     let start = match &args.resume {
         Some(run) => start::resumed(args, run, &runtime)?,
         None => {
@@ -74,7 +77,8 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         }
     };
     let linger = Duration::from_secs(start.prepared.job.fleet.linger.into());
-    let (summary, serving) = runtime.block_on(run(start))?;
+    let tensorboard = tensorboard::folder(args.tensorboard.as_ref(), start.folder.path())?;
+    let (summary, serving) = runtime.block_on(run(start, tensorboard))?;
     summary.print(args.json)?;
     if summary.ending.goes_on() {
         let folder = summary.folder.display();
@@ -106,7 +110,10 @@ fn cut_short(ending: Ending) -> Option<Failure> {
     }
 }
 
-async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
+async fn run(
+    start: Start,
+    tensorboard: Option<PathBuf>,
+) -> anyhow::Result<(Summary, Serving)> {
     let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
@@ -137,6 +144,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let rows = shards.iter().map(|shard| shard.rows).collect();
     let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
     let min_workers = job.fleet.workers_at_start();
+    let last_record = before.records.last().cloned();
     let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
     let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone());
     let traffic = shared.traffic.clone();
@@ -155,12 +163,18 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;
-    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.work)?;
+    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.work, board.clone())?;
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan, before.goes_on.as_deref());
     let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
+    let mut display: Box<dyn Display> = Box::new(display);
+    if let Some(folder) = tensorboard {
+        let incarnation = engine.status().version.incarnation;
+        let start = TensorBoard::start(folder, incarnation, last_record.as_ref(), display);
+        display = Box::new(start?);
+    }
     tokio::spawn(interrupt(events.clone()));
     let control = Control::new(Parts {
         engine,
@@ -168,7 +182,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         data: data.commands,
         model_bytes,
         local_workers: job.fleet.workers as usize,
-        display: Box::new(display),
+        display,
         board: board.clone(),
         tally: before.tally,
         deterministic: job.training.deterministic,
@@ -196,8 +210,16 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let Some(outcome) = outcome else {
         return Err(cut_short(ending).map_or_else(|| nothing_learnt(&status), Into::into));
     };
-    board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
-    let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
+    let bytes = (traffic.up.load(Ordering::Relaxed), traffic.down.load(Ordering::Relaxed));
+    board.end(&Ended {
+        ending: &ending,
+        test: outcome.test.as_ref(),
+        classes: plan.spec().loss.is_cross_entropy(),
+        status: &status,
+        tally: &tally,
+        bytes,
+    });
+    let summary = summarise(&plan, &path, outcome, ending, &tally, &status, bytes);
     Ok((summary, serving))
 }
 
@@ -212,7 +234,7 @@ fn summarise(
     ending: Ending,
     tally: &Tally,
     status: &Status,
-    traffic: &Traffic,
+    (bytes_up, bytes_down): (u64, u64),
 ) -> Summary {
     Summary {
         classes: plan.spec().loss.is_cross_entropy(),
@@ -223,8 +245,8 @@ fn summarise(
         samples_per_second: tally.samples_per_second(),
         speed_up: tally.speed_up(),
         workers: tally.workers(),
-        bytes_up: traffic.up.load(Ordering::Relaxed),
-        bytes_down: traffic.down.load(Ordering::Relaxed),
+        bytes_up,
+        bytes_down,
         status: status.clone(),
     }
 }
