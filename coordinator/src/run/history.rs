@@ -92,6 +92,12 @@ impl History {
         self.open.end_ms / 1000
     }
 
+    /// Workers that were connected at the last look.
+    #[must_use]
+    pub fn workers(&self) -> u64 {
+        self.workers
+    }
+
     /// All of it in at most so many stretches, oldest first.
     #[must_use]
     pub fn stretches(&self, most: usize) -> Vec<Stretch> {

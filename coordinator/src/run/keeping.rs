@@ -127,7 +127,7 @@ impl Control {
             let in_epoch = self.engine.is_open(leased.epoch);
             rows.push(row(*lease, leased, unit, in_epoch, RowEnd::Lost));
         }
-        self.tally.look(Instant::now(), self.engine.status().workers.len());
+        self.tally.look(Instant::now(), self.sessions.connected());
         let constants = &self.keeping.constants;
         let shell = Shell {
             data: constants.data.clone(),

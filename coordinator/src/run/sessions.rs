@@ -67,6 +67,11 @@ impl Sessions {
         self.by_worker.values().any(|session| session.outgoing.is_some())
     }
 
+    /// How many workers are connected.
+    pub(super) fn connected(&self) -> usize {
+        self.by_worker.values().filter(|session| session.outgoing.is_some()).count()
+    }
+
     /// How many workers of each kind are connected.
     pub(super) fn kinds(&self) -> BTreeMap<Kind, u64> {
         let mut kinds = BTreeMap::new();

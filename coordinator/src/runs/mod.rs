@@ -4,6 +4,7 @@
 mod check;
 mod counts;
 mod print;
+pub(crate) mod report;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ pub use file::{
     ModelFile, decode_checkpoint, decode_parameters, encode_model, read_parameters, write_model,
 };
 pub use find::{Found, find, find_run};
+pub(crate) use folder::write_whole;
 pub use folder::{BEST, CONFIG, FINAL, METRICS, RunFolder, plan_of};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;

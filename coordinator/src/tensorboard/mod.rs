@@ -172,7 +172,7 @@ impl Display for TensorBoard {
                 merged as f64 / (seconds - last) as f64
             });
             self.fleet = Some((seconds, status.merged_samples));
-            let workers = status.workers.len() as f64;
+            let workers = tally.history().workers() as f64;
             let values = [("workers", Some(workers)), ("samples_per_second", speed)];
             self.tell(FLEET, seconds, &values);
         }
@@ -232,6 +232,8 @@ impl Files {
         let folder = self.folder.join(run);
         fs::create_dir_all(&folder)?;
         let (seconds, incarnation) = (wall_time as u64, self.incarnation);
-        File::create(folder.join(format!("events.out.tfevents.{seconds:010}.herd.{incarnation:06}")))
+        File::create(
+            folder.join(format!("events.out.tfevents.{seconds:010}.herd.{incarnation:06}")),
+        )
     }
 }

@@ -16,7 +16,7 @@ mod serving;
 mod start;
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -28,14 +28,18 @@ use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, ControlEvent, DataPlane, Display, Ended, Ending, Evaluation, Parts, Tally,
+    Board, Constants, Control, ControlEvent, DataPlane, Display, Ended, Ending, Evaluation, Parts,
+    Tally,
 };
+use crate::runs;
 use crate::server::Shared;
 use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
 use start::Start;
 use summary::Summary;
+
+pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
 const RUN: RunId = RunId(1);
@@ -78,8 +82,14 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     };
     let linger = Duration::from_secs(start.prepared.job.fleet.linger.into());
     let tensorboard = tensorboard::folder(args.tensorboard.as_ref(), start.folder.path())?;
-    let (summary, serving) = runtime.block_on(run(start, tensorboard))?;
+    let folder = start.folder.path().to_owned();
+    let ran = runtime.block_on(run(start, tensorboard));
+    if ran.is_err() {
+        report(&folder, None);
+    }
+    let (summary, serving) = ran?;
     summary.print(args.json)?;
+    report(&folder, summary.value());
     if summary.ending.goes_on() {
         let folder = summary.folder.display();
         display::eprint_line(&format!("to go on: herd train --resume {folder}"));
@@ -100,6 +110,14 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Writes the run's report. A run does not fail by that.
+fn report(folder: &Path, result: Option<serde_json::Value>) {
+    match runs::report::write(folder, result) {
+        Ok(path) => display::eprint_line(&format!("report  {}", path.display())),
+        Err(error) => display::warn(&format!("no report: {error:#}")),
+    }
+}
+
 /// Why a run ended before its time, if somebody wanted it or nobody trained any more.
 fn cut_short(ending: Ending) -> Option<Failure> {
     match ending {
@@ -110,10 +128,7 @@ fn cut_short(ending: Ending) -> Option<Failure> {
     }
 }
 
-async fn run(
-    start: Start,
-    tensorboard: Option<PathBuf>,
-) -> anyhow::Result<(Summary, Serving)> {
+async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
     let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
@@ -163,7 +178,8 @@ async fn run(
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;
-    let data = DataPlane::start(master, table, codec, events.clone(), evaluation.work, board.clone())?;
+    let data =
+        DataPlane::start(master, table, codec, events.clone(), evaluation.work, board.clone())?;
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);

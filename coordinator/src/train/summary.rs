@@ -62,6 +62,11 @@ impl Summary {
         Ok(())
     }
 
+    /// What `--json` prints.
+    pub(super) fn value(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self.json()).ok()
+    }
+
     fn json(&self) -> Json<'_> {
         let (test, validation) = (self.outcome.test, self.outcome.validation);
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
@@ -127,12 +132,12 @@ impl Summary {
 }
 
 /// A share as a percentage with two decimals.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
 /// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -145,7 +150,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Bytes in the largest unit that leaves at least one.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let count = count as f64;
     match count {
         _ if count >= 1e9 => format!("{:.2} GB", count / 1e9),
