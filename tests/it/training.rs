@@ -74,6 +74,7 @@ fn two_processes_learn_the_digits_in_both_modes() {
             "config.toml",
             "final.safetensors",
             "metrics.jsonl",
+            "report.html",
             "run.db",
             "run.lock",
             "spec.json",

@@ -12,6 +12,7 @@ pub(super) fn escaped(text: &str) -> String {
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
+            '\n' => safe.push('\n'),
             character if character.is_control() => safe.push('\u{fffd}'),
             character => safe.push(character),
         }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::Shown;
 use crate::run::{EpochRecord, Shell};
-use crate::storage::{CONFIG, plan_of, write_whole};
+use crate::storage::{CONFIG, METRICS, plan_of, write_whole};
 
 /// The file in the run folder.
 const REPORT: &str = "report.html";
@@ -58,8 +58,7 @@ impl Facts {
         let shell = record.and_then(|record| serde_json::from_value(record.shell.clone()).ok());
         let job = std::fs::read_to_string(folder.join(CONFIG)).unwrap_or_default();
         Ok(Self {
-            // A line that was cut off is told among the differences of the ledger.
-            records: EpochRecord::read_all(folder).unwrap_or_default(),
+            records: records(folder, record.map(|record| record.metrics_bytes)),
             shell: shell.unwrap_or_default(),
             job: job.parse().unwrap_or_default(),
             model: plan_of(folder).ok().map(|plan| plan.summary()),
@@ -84,4 +83,13 @@ impl Facts {
         }
         .filter(|text| !text.is_empty())
     }
+}
+
+/// The lines of the metrics up to so many bytes: what is behind them belongs to work that is lost. One
+/// that cannot be read is left out; the ledger's differences name it.
+fn records(folder: &Path, bytes: Option<u64>) -> Vec<EpochRecord> {
+    let mut text = std::fs::read(folder.join(METRICS)).unwrap_or_default();
+    text.truncate(bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX));
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }

@@ -193,8 +193,7 @@ fn job(facts: &Facts) -> String {
 fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
-        0..=9 => format!("{seconds:.1} s"),
-        10..=119 => format!("{seconds:.0} s"),
+        0..=119 => format!("{seconds:.1} s"),
         120..=7199 => format!("{} min {} s", whole / 60, whole % 60),
         7200..=172_799 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
         _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),

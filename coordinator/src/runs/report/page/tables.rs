@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::curves::thinned;
 use super::duration;
+use crate::run::EpochRecord;
 use crate::runs::counts::by_reason;
 use crate::runs::report::Facts;
 use crate::runs::report::chart::number;
@@ -49,7 +50,7 @@ pub(super) fn workers(facts: &Facts) -> String {
         let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let share = counts.samples as f64 / total;
         let bar = format!(
-            "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{:.1}%\"></i></span> {}",
+            "<span class=\"bar\" aria-hidden=\"true\"><i style=\"width:{:.1}%\"></i></span><b>{}</b>",
             100.0 * share,
             percent(share)
         );
@@ -144,21 +145,24 @@ pub(super) fn numbers(facts: &Facts) -> String {
 }
 
 fn epochs(facts: &Facts) -> String {
-    let value = |value: Option<f64>| value.map_or("\u{2013}".to_owned(), number);
-    let share = |value: Option<f64>| value.map_or("\u{2013}".to_owned(), percent);
-    let refused = |record: &crate::run::EpochRecord| {
+    const UNKNOWN: &str = "\u{2013}";
+    let value =
+        |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), |value| format!("{value:.4}"));
+    let share = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), percent);
+    let refused = |record: &EpochRecord| {
         let counts = record.counts.rejected.iter();
         by_reason(&counts.map(|(reason, count)| (reason.name(), *count)).collect())
     };
+    let of_values = facts.records.iter().any(|record| record.validation_mae.is_some());
     let shown = thinned(&facts.records, COURSE_MAX);
     let rows = shown.iter().map(|record| {
+        let classes = share(record.validation_accuracy);
         vec![
             record.epoch.to_string(),
             duration(record.seconds),
             value(record.training_loss),
             value(record.validation_loss),
-            share(record.validation_accuracy),
-            value(record.validation_mae),
+            if of_values { value(record.validation_mae) } else { classes },
             grouped(record.counts.samples),
             grouped(record.counts.units),
             grouped(record.counts.re_leased),
@@ -178,8 +182,7 @@ fn epochs(facts: &Facts) -> String {
             ("Time", true),
             ("Training loss", true),
             ("Validation loss", true),
-            ("Accuracy", true),
-            ("MAE", true),
+            (if of_values { "Mean absolute error" } else { "Accuracy" }, true),
             ("Samples", true),
             ("Deltas", true),
             ("Leased again", true),
