@@ -117,7 +117,7 @@ fn metrics_are_those_that_the_command_ends_with() {
         ("herd_leases_duplicate_total", &totals["duplicate"]),
         ("herd_samples_re_leased_total", &totals["re_leased"]),
     ] {
-        assert_eq!(sample(name), told(value), "{name}: {summary}");
+        assert_same(sample(name), told(value), name);
     }
     for reason in ["norm", "length", "not-finite", "ended", "unknown-lease", "fenced"] {
         let count = totals["rejected"].get(reason).map_or(0.0, told);
@@ -135,10 +135,21 @@ fn metrics_are_those_that_the_command_ends_with() {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
     assert_eq!(sample("herd_evaluated_epoch"), told(&last["epoch"]));
-    assert_eq!(sample("herd_validation_loss"), told(&last["validation_loss"]));
-    assert_eq!(sample("herd_validation_accuracy_ratio"), told(&last["validation_accuracy"]));
-    assert_eq!(sample("herd_training_loss"), told(&last["training_loss"]));
+    for (name, key) in [
+        ("herd_validation_loss", "validation_loss"),
+        ("herd_validation_accuracy_ratio", "validation_accuracy"),
+        ("herd_training_loss", "training_loss"),
+    ] {
+        assert_same(sample(name), told(&last[key]), name);
+    }
     check_with_promtool(&text);
+}
+
+/// JSON's reader is now and then off by the last bit of a number with a fraction; counts are exact.
+#[track_caller]
+fn assert_same(shown: f64, told: f64, name: &str) {
+    let off = if told.fract() == 0.0 { 0.0 } else { 4.0 * f64::EPSILON * told.abs() };
+    assert!((shown - told).abs() <= off, "{name}: {shown} at /metrics, {told} at the end");
 }
 
 /// Prometheus's own opinion, where it is installed.
@@ -291,10 +302,10 @@ fn the_real_tensorboard_reads_a_run_that_was_killed_and_went_on() {
     let run = folder.path().join("run");
     let of = run.to_str().unwrap();
     let interval = "training.checkpoint_interval=1";
-    let flags = ["train", "--json", "--epochs", "400", "--run-dir", of, "--tensorboard"];
+    let flags = ["train", "--json", "--epochs", "200", "--run-dir", of, "--tensorboard"];
     let flags = [&flags[..], &["--workers", "1", "--set", interval]].concat();
     let mut first = herd(&flags).folder(folder.path()).start();
-    first.wait_for("epoch  60/400");
+    first.wait_for("epoch  60/200");
     // Live: what an epoch has brought is there before the next one ends.
     let live = scalars(&python, &run.join("tensorboard/train"));
     assert!(live["epoch_loss"].len() >= 59, "{live:?}");
@@ -320,8 +331,8 @@ fn the_real_tensorboard_reads_a_run_that_was_killed_and_went_on() {
             assert_eq!(value as f32, line[key].as_f64().unwrap() as f32, "{tag}: {line}");
         }
     }
-    assert_eq!(train["epoch_learning_rate"].len(), 400);
-    assert_eq!(train["epoch_samples_per_second"].len(), 400);
+    assert_eq!(train["epoch_learning_rate"].len(), 200);
+    assert_eq!(train["epoch_samples_per_second"].len(), 200);
     let fleet = scalars(&python, &run.join("tensorboard/fleet"));
     assert!(fleet["workers"].values().all(|workers| *workers <= 1.0), "{fleet:?}");
 }

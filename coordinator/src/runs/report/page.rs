@@ -51,9 +51,9 @@ pub(super) fn html(facts: &Facts) -> String {
 }
 
 fn section(html: &mut String, id: &str, title: &str, content: &str) {
-    let _ = write!(
+    let _ = writeln!(
         html,
-        "<section id=\"{id}\" aria-labelledby=\"{id}-h\"><h2 id=\"{id}-h\">{title}</h2>{content}</section>\n"
+        "<section id=\"{id}\" aria-labelledby=\"{id}-h\"><h2 id=\"{id}-h\">{title}</h2>{content}</section>"
     );
 }
 
