@@ -10,4 +10,5 @@ pub mod run;
 pub mod runs;
 pub mod server;
 pub mod storage;
+mod tensorboard;
 pub mod train;

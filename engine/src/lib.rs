@@ -49,6 +49,6 @@ pub use machine::Engine;
 pub use merge::{Master, MergeOrder, RoundRule};
 pub use schedule::Schedule;
 pub use state::{RestoreError, State};
-pub use status::{EpochSummary, Status, WorkerStatus};
+pub use status::{EpochSummary, Status, UnitCounts, WorkerStatus};
 pub use time::{Timestamp, WorkerKey};
 pub use words::{Frequency, Mode, Strategy, WordError};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Reason, Version};
+use protocol::{LeaseId, Reason, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::leases::State;
 use crate::machine::Engine;
 use crate::time::WorkerKey;
 use crate::workers::Worker;
@@ -85,6 +86,17 @@ pub struct WorkerStatus {
     pub leases_out: u32,
 }
 
+/// Units that are neither merged nor dropped. Rows that are in no unit yet are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnitCounts {
+    /// Nobody is expected to deliver them.
+    pub open: u64,
+    /// With a worker.
+    pub leased: u64,
+    /// A delta is here, and not merged yet.
+    pub arrived: u64,
+}
+
 /// A run as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
@@ -106,6 +118,8 @@ pub struct Status {
     pub learning_rate: f64,
     /// Whether the run is over.
     pub finished: bool,
+    /// What is under way.
+    pub units: UnitCounts,
     /// Counts of the whole run.
     pub totals: EpochSummary,
     /// Counts of the epochs that are open, oldest first.
@@ -131,6 +145,7 @@ impl Engine {
             in_flight: self.in_flight(),
             learning_rate: self.learning_rate(),
             finished: self.finished,
+            units: self.unit_counts(),
             totals,
             open: self
                 .units
@@ -140,6 +155,26 @@ impl Engine {
                 .collect(),
             workers: self.workers.iter().map(|(key, worker)| worker_status(*key, worker)).collect(),
         }
+    }
+}
+
+impl Engine {
+    fn unit_counts(&self) -> UnitCounts {
+        let mut counts = UnitCounts::default();
+        let is_here = |lease: &LeaseId| {
+            let state = self.leases.get(*lease).map(|attempt| attempt.state);
+            matches!(state, Some(State::Received | State::Merging(_)))
+        };
+        for (number, unit) in self.units.iter() {
+            if unit.leases.iter().any(is_here) {
+                counts.arrived += 1;
+            } else if self.units.open.contains(&number) {
+                counts.open += 1;
+            } else {
+                counts.leased += 1;
+            }
+        }
+        counts
     }
 }
 

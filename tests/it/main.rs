@@ -21,6 +21,8 @@ mod memory;
 mod oracle;
 // Stored models on data, recomputed in plain arithmetic.
 mod predictions;
+// What a run tells of itself: report.html, /metrics, event files for TensorBoard.
+mod reports;
 // The tree itself: sources, dependencies, licences, documents.
 mod tidy;
 // Whole runs with real processes: what they reach and what they leave behind.

@@ -75,6 +75,7 @@ fn two_processes_learn_the_digits_in_every_mode() {
             "config.toml",
             "final.safetensors",
             "metrics.jsonl",
+            "report.html",
             "run.db",
             "run.lock",
             "spec.json",

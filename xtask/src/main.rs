@@ -5,6 +5,7 @@
 //! - `sim`: the engine in a simulated world, for as many seeds as you like
 //! - `wasm`: the page for browsers; `browser`: the tests in a real one
 //! - `fuzz`: arbitrary bytes for every decoder, guided by coverage
+//! - `tensorboard`: the real one reads what Herd writes for it
 //! - `bench`: measurements with goals; `setup`: what a fresh machine needs
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
@@ -22,6 +23,7 @@ mod fuzz;
 mod page;
 mod setup;
 mod sim;
+mod tensorboard;
 mod workspace;
 
 use workspace::Workspace;
@@ -67,6 +69,8 @@ enum Task {
         /// Folders of tests/fuzz/corpus; all if none is named
         targets: Vec<String>,
     },
+    /// Install TensorBoard and have it read the event files of a run
+    Tensorboard,
     /// Install what the other commands need (as root on Debian), or say what is missing
     Setup,
     /// Measure, and fail when a goal is missed
@@ -101,6 +105,7 @@ fn run() -> Result<ExitCode> {
         Task::Fuzz { seconds, input, targets } => {
             fuzz::run(&workspace, &targets, seconds, input.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        Task::Tensorboard => tensorboard::run(&workspace),
         Task::Setup => setup::all(&workspace).map(|()| ExitCode::SUCCESS),
         Task::Bench { name } => bench::run(&workspace, name),
     }

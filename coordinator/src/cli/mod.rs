@@ -209,6 +209,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "latest")]
     #[arg(conflicts_with_all = ["job", "dry_run"])]
     pub resume: Option<PathBuf>,
+    /// Write event files for TensorBoard; without DIR into the run's folder `tensorboard`
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<Option<PathBuf>>,
     /// Print the plan and stop
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,7 @@
 //! How a run stands, for the page: one object that the control task writes and the server reads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,15 @@ use model::Metrics;
 use serde::Serialize;
 
 use super::curve::Curve;
-use super::{Ending, EpochRecord};
+use super::exposition::{self, Figures, Kind};
+use super::{Ending, EpochRecord, Tally};
 
 /// A browser that has not asked for so long is gone: it asks every few seconds, hidden ones more
 /// rarely.
 const PRESENT_TIME: Duration = Duration::from_secs(15);
+
+/// What a run's state may be called.
+pub(super) const STATES: [&str; 3] = ["waiting", "training", "ended"];
 
 /// The board of one run.
 #[derive(Debug)]
@@ -21,29 +26,32 @@ pub struct Board {
     live: Mutex<Live>,
     asked: Mutex<Option<Instant>>,
     restarts: AtomicBool,
+    merge_us: AtomicU64,
 }
 
 /// What the page is given.
 #[derive(Debug, Clone, Default, Serialize)]
-struct Live {
-    name: String,
-    /// `waiting`, `training` or `ended`.
-    state: &'static str,
-    reason: Option<String>,
-    epoch: u32,
-    epochs: u32,
-    samples: u64,
-    total_samples: u64,
-    samples_per_second: f64,
-    seconds: f64,
-    workers: usize,
-    min_workers: u32,
-    parameters: u64,
-    curve: Curve,
-    records: Vec<EpochRecord>,
-    test_accuracy: Option<f64>,
-    test_loss: Option<f64>,
-    test_mae: Option<f64>,
+pub(super) struct Live {
+    pub(super) name: String,
+    /// One of [`STATES`].
+    pub(super) state: &'static str,
+    pub(super) reason: Option<String>,
+    pub(super) epoch: u32,
+    pub(super) epochs: u32,
+    pub(super) samples: u64,
+    pub(super) total_samples: u64,
+    pub(super) samples_per_second: f64,
+    pub(super) seconds: f64,
+    pub(super) workers: usize,
+    pub(super) min_workers: u32,
+    pub(super) parameters: u64,
+    pub(super) curve: Curve,
+    pub(super) records: Vec<EpochRecord>,
+    pub(super) test_accuracy: Option<f64>,
+    pub(super) test_loss: Option<f64>,
+    pub(super) test_mae: Option<f64>,
+    #[serde(skip)]
+    pub(super) figures: Figures,
 }
 
 impl Board {
@@ -52,14 +60,15 @@ impl Board {
     pub fn new(name: &str, parameters: u64, min_workers: u32, records: Vec<EpochRecord>) -> Self {
         let live = Live {
             name: name.to_owned(),
-            state: "waiting",
+            state: STATES[0],
             parameters,
             min_workers,
             records,
             ..Live::default()
         };
         let restarts = AtomicBool::new(false);
-        Self { live: Mutex::new(live), asked: Mutex::new(None), restarts }
+        let (asked, merge_us) = (Mutex::new(None), AtomicU64::new(0));
+        Self { live: Mutex::new(live), asked, restarts, merge_us }
     }
 
     /// How the run stands, as JSON; and the mark that a browser is there.
@@ -94,32 +103,82 @@ impl Board {
 
     pub(super) fn status(&self, status: &Status, speed: f64, time: Duration, curve: &Curve) {
         let mut live = locked(&self.live);
-        if live.state == "waiting" && status.totals.leases > 0 {
-            live.state = "training";
+        if live.state == STATES[0] && status.totals.leases > 0 {
+            live.state = STATES[1];
         }
-        live.epoch = (status.epoch + 1).min(status.epochs);
-        live.epochs = status.epochs;
-        live.samples = status.merged_samples;
-        live.total_samples = status.total_samples;
-        live.samples_per_second = speed;
-        live.seconds = time.as_secs_f64();
+        live.show(status, speed, time);
         live.workers = status.workers.len();
         live.curve.clone_from(curve);
     }
+    /// Who is connected.
+    pub(super) fn kinds(&self, kinds: BTreeMap<Kind, u64>) {
+        locked(&self.live).figures.kinds = kinds;
+    }
 
-    /// The run is over.
-    pub fn end(&self, ending: &Ending, test: Option<&Metrics>, classes: bool) {
+    /// So much time was spent on a merge.
+    pub(super) fn merged(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.merge_us.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// How the run stands, for Prometheus, with bytes from and to workers so far. This is no sign of a
+    /// browser: who measures must not keep the page up.
+    #[must_use]
+    pub fn exposition(&self, bytes: (u64, u64)) -> String {
+        let seconds = Duration::from_micros(self.merge_us.load(Ordering::Relaxed)).as_secs_f64();
+        exposition::text(&locked(&self.live), bytes, seconds)
+    }
+
+    /// The run is over: from now on the board says what the command says at its end.
+    pub fn end(&self, ended: &Ended<'_>) {
+        let Ended { ending, test, classes, status, tally, bytes } = ended;
         let mut live = locked(&self.live);
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
-        live.state = "ended";
+        live.show(status, tally.samples_per_second(), tally.training_time());
+        live.state = STATES[2];
         live.reason = Some(ending.sentence());
         live.workers = 0;
+        live.figures.kinds.clear();
+        live.figures.bytes = Some(*bytes);
         live.test_loss = test.and_then(|test| finite(test.loss()));
-        if classes {
+        if *classes {
             live.test_accuracy = test.and_then(|test| finite(test.accuracy()));
         } else {
             live.test_mae = test.and_then(|test| finite(test.mae()));
         }
+    }
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// How it ended.
+    pub ending: &'a Ending,
+    /// The result on the test samples.
+    pub test: Option<&'a Metrics>,
+    /// Whether the model says classes.
+    pub classes: bool,
+    /// The engine's last word.
+    pub status: &'a Status,
+    /// What was counted for people.
+    pub tally: &'a Tally,
+    /// From and to workers.
+    pub bytes: (u64, u64),
+}
+
+impl Live {
+    fn show(&mut self, status: &Status, speed: f64, time: Duration) {
+        self.epoch = (status.epoch + 1).min(status.epochs);
+        self.epochs = status.epochs;
+        self.samples = status.merged_samples;
+        self.total_samples = status.total_samples;
+        self.samples_per_second = speed;
+        self.seconds = time.as_secs_f64();
+        let figures = &mut self.figures;
+        figures.totals.clone_from(&status.totals);
+        figures.merges = status.merges;
+        figures.learning_rate = status.learning_rate;
+        figures.units = status.units;
     }
 }
 

@@ -416,9 +416,11 @@ impl Control {
     fn publish(&mut self) {
         self.displayed = Instant::now();
         let status = self.engine.status();
+        self.tally.look(self.displayed, self.sessions.connected());
         self.display.status(&status, &self.tally);
         let time = self.tally.elapsed(self.displayed);
         self.board.status(&status, self.tally.samples_per_second(), time, self.tally.curve());
+        self.board.kinds(self.sessions.kinds());
     }
 }
 

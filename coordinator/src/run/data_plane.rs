@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use bytes::Bytes;
 use engine::merge::{Master, MergeOrder};
@@ -12,6 +13,7 @@ use protocol::pieces::{Layout, Piece, pieces};
 use protocol::{Codec, Digest, LeaseId, TensorTable, Version};
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::evaluation::{Lent, Snapshot, Work, Works};
 use super::hogwild::Crew;
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters, parallel};
@@ -51,6 +53,7 @@ struct State {
     encoded: Option<(Parameters, Vec<LeaseId>)>,
     events: mpsc::Sender<ControlEvent>,
     evaluation: Works,
+    board: Arc<Board>,
 }
 
 enum Owner {
@@ -73,6 +76,7 @@ impl DataPlane {
         codec: Codec,
         events: mpsc::Sender<ControlEvent>,
         evaluation: Works,
+        board: Arc<Board>,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
         let (layout, pieces) = (Layout::new(codec, &table), pieces(&table));
@@ -81,12 +85,12 @@ impl DataPlane {
         let master = match merging {
             Merging::InOrder => Owner::Alone(master),
             Merging::Hogwild { momentum } => {
-                Owner::Crew(Crew::start(master, momentum, &examiner, &events)?)
+                Owner::Crew(Crew::start(master, momentum, &examiner, &events, &board)?)
             }
         };
         let (deltas, encoded) = (HashMap::new(), None);
         let mut state =
-            State { master, version, table, codec, examiner, deltas, encoded, events, evaluation };
+            State { master, version, table, codec, examiner, deltas, encoded, events, evaluation, board };
         let alarm = Alarm(state.events.clone());
         let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
             let _alarm = alarm;
@@ -173,12 +177,14 @@ impl State {
         match (&mut self.master, lease, payload) {
             (Owner::Crew(crew), Some(lease), Some(payload)) => crew.merge(lease, order, payload),
             (Owner::Alone(master), _, payload) => {
+                let began = Instant::now();
                 match payload.as_ref().map(|payload| self.examiner.layout.payload(payload)) {
                     Some(Ok(delta)) => parallel::merge(master, &order, &delta),
                     // The end of a round, which needs none.
                     None => parallel::merge::<[f32]>(master, &order, &[]),
                     Some(Err(error)) => panic!("invariant: it was examined before: {error}"),
                 }
+                self.board.merged(began.elapsed());
                 self.tell(ControlEvent::Merged { lease, version });
             }
             (Owner::Crew(_), ..) => panic!("invariant: hogwild mode merges single deltas"),

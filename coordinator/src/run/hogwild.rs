@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use engine::merge::{Master, MergeOrder, Shared};
 use protocol::LeaseId;
 use tokio::sync::mpsc;
 
+use super::board::Board;
 use super::data_plane::Examiner;
 use super::{Alarm, ControlEvent};
 
@@ -59,6 +61,7 @@ impl Crew {
         with_momentum: bool,
         examiner: &Arc<Examiner>,
         events: &mpsc::Sender<ControlEvent>,
+        board: &Arc<Board>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
@@ -71,6 +74,7 @@ impl Crew {
             examiner: examiner.clone(),
             merges: merges.clone(),
             events: events.clone(),
+            board: board.clone(),
         };
         let threads = (0..cores.clamp(2, THREADS_MAX)).map(|number| {
             let hand = hand.clone();
@@ -152,6 +156,7 @@ struct Hand {
     examiner: Arc<Examiner>,
     merges: Arc<Merges>,
     events: mpsc::Sender<ControlEvent>,
+    board: Arc<Board>,
 }
 
 impl Hand {
@@ -172,7 +177,9 @@ impl Hand {
 
     fn merge(&self, lease: LeaseId, order: &MergeOrder, payload: &Bytes) -> ControlEvent {
         let delta = self.examiner.layout().payload(payload);
+        let began = Instant::now();
         self.shared.apply(order, &delta.expect("invariant: it was examined before"));
+        self.board.merged(began.elapsed());
         let version = order.version().and_then(|version| {
             let number = self.merges.done(version.number)?;
             Some(protocol::Version { number, ..version })

@@ -13,6 +13,7 @@ use protocol::LeaseId;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Control, Leased};
+use super::history::History;
 use super::{DataCommand, Ending};
 use crate::server::Traffic;
 use crate::storage::{Checkpoint, LedgerRow, RowEnd};
@@ -28,6 +29,9 @@ pub struct Shell {
     pub bytes_up: u64,
     /// Bytes to workers so far.
     pub bytes_down: u64,
+    /// Samples and workers over time.
+    #[serde(default)]
+    pub history: History,
 }
 
 /// What each checkpoint holds beside the state of engine and tally.
@@ -123,12 +127,14 @@ impl Control {
             let in_epoch = self.engine.is_open(leased.epoch);
             rows.push(row(*lease, leased, unit, in_epoch, RowEnd::Lost));
         }
+        self.tally.look(Instant::now(), self.sessions.connected());
         let constants = &self.keeping.constants;
         let shell = Shell {
             data: constants.data.clone(),
             seconds: self.tally.training_time().as_secs_f64(),
             bytes_up: constants.traffic.up.load(Ordering::Relaxed),
             bytes_down: constants.traffic.down.load(Ordering::Relaxed),
+            history: self.tally.history().clone(),
         };
         let checkpoint = Checkpoint {
             engine: state,

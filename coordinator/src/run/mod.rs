@@ -8,6 +8,7 @@
 //! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
+//! - [`exposition`]: the same as the board's for Prometheus; [`history`]: samples and workers over time
 //! - [`tally`]: what is counted for people: workers, speeds, bytes
 
 mod board;
@@ -16,7 +17,9 @@ mod curve;
 mod data_plane;
 mod ending;
 mod evaluation;
+mod exposition;
 mod grants;
+mod history;
 mod hogwild;
 mod keeping;
 pub mod parallel;
@@ -32,11 +35,12 @@ use tokio::sync::mpsc;
 
 use crate::storage::Checkpoint;
 
-pub use board::Board;
+pub use board::{Board, Ended};
 pub use control::{Control, Display, Parts};
 pub use data_plane::{DataPlane, Merging};
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
+pub use history::{History, Stretch};
 pub use keeping::{Constants, Shell};
 pub use pulls::VersionPlace;
 pub use tally::{Tally, WorkerTally};

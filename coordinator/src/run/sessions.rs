@@ -3,7 +3,7 @@
 //! A worker keeps its key for the engine through lost connections. A connection that is not the
 //! worker's current one is not listened to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::control::{Control, Received};
 use super::ending::Ending;
+use super::exposition::Kind;
 use super::tally::printable;
 use super::{DataCommand, Outgoing};
 
@@ -35,6 +36,7 @@ struct Session {
     identity: (Identity, u16),
     /// Its number in the tally.
     number: u32,
+    kind: Kind,
     connection: WorkerKey,
     /// None while its connection is lost.
     outgoing: Option<mpsc::Sender<Outgoing>>,
@@ -63,6 +65,20 @@ impl Sessions {
     /// Whether any worker is connected.
     pub(super) fn any_connected(&self) -> bool {
         self.by_worker.values().any(|session| session.outgoing.is_some())
+    }
+
+    /// How many workers are connected.
+    pub(super) fn connected(&self) -> usize {
+        self.by_worker.values().filter(|session| session.outgoing.is_some()).count()
+    }
+
+    /// How many workers of each kind are connected.
+    pub(super) fn kinds(&self) -> BTreeMap<Kind, u64> {
+        let mut kinds = BTreeMap::new();
+        for session in self.by_worker.values().filter(|session| session.outgoing.is_some()) {
+            *kinds.entry(session.kind).or_default() += 1;
+        }
+        kinds
     }
 
     /// When the next lost connection is given up.
@@ -97,6 +113,7 @@ impl Control {
         let session = self.sessions.by_worker.entry(worker).or_insert_with(|| Session {
             identity,
             number,
+            kind: Kind::of(hello),
             connection,
             outgoing: None,
             ready: false,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shell;
 use super::curve::Curve;
+use super::history::History;
 use crate::storage::WorkerRow;
 
 /// One worker's part of a run.
@@ -74,6 +75,7 @@ pub struct Tally {
     /// Loss sum and samples of the deltas that came, by the epoch of their lease.
     losses: BTreeMap<u32, (f64, u64)>,
     curve: Curve,
+    history: History,
 }
 
 impl Tally {
@@ -84,6 +86,7 @@ impl Tally {
             time_before: seconds(shell.seconds),
             samples,
             samples_before: samples,
+            history: shell.history.clone(),
             ..Self::default()
         };
         for row in workers {
@@ -236,6 +239,19 @@ impl Tally {
         // Late copies of units that were counted already.
         self.losses.retain(|late, _| *late > epoch);
         (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
+    }
+
+    /// Notes how the run stands, with so many workers.
+    pub(super) fn look(&mut self, now: Instant, workers: usize) {
+        if self.first_lease.is_some() {
+            self.history.look(self.elapsed(now), self.samples, workers);
+        }
+    }
+
+    /// Samples and workers over time.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Training loss over samples.

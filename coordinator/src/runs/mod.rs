@@ -2,7 +2,7 @@
 //!
 //! - here: `show`, a run's numbers, computed anew from the rows of its ledger, and whether they are
 //!   those that the run itself has told; [`counts`], [`check`] and [`print`] are its parts
-//! - [`list`], [`compare`], [`remove`], [`export`]: the other verbs
+//! - [`list`], [`compare`], [`remove`], [`export`]: the other verbs; [`report`]: a run on one page
 //! - [`entry`]: a run in one line; [`state`]: what can be done with it; [`job`]: its job as
 //!   it was; [`metrics`]: its epochs
 
@@ -16,6 +16,7 @@ mod list;
 mod metrics;
 mod print;
 mod remove;
+pub(crate) mod report;
 mod state;
 
 #[cfg(test)]

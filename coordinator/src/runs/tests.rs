@@ -14,7 +14,7 @@ use crate::storage::tests::plan;
 
 /// A run in which all happens that can: two volunteers, a late duplicate, a refused delta, a lease
 /// given back, one that is lost with the coordinator, and a second start.
-fn run() -> TempDir {
+pub(super) fn run() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     fs::write(path.join("metrics.jsonl"), "").unwrap();

@@ -2,6 +2,7 @@
 //!
 //! - `GET /join` and `/assets/...`: the page that volunteers open ([`page`])
 //! - `GET /v1/status`: how the run stands, for bearers of the run's token
+//! - `GET /metrics`: the same for Prometheus, for the same bearers
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
 //!
@@ -122,6 +123,7 @@ pub async fn serve(
         .route("/v1/worker", get(worker))
         .route("/v1/shards/{digest}", get(shard))
         .route("/v1/status", get(status))
+        .route("/metrics", get(metrics))
         .layer(map_response(page::protect))
         .with_state(shared.clone());
     accept::serve(listener, router, shared, shutdown).await;
@@ -188,4 +190,17 @@ async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = shared.bearer(&headers) {
+        return refusal.into_response();
+    }
+    let Traffic { up, down } = &*shared.traffic;
+    let bytes = (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, shared.board.exposition(bytes)).into_response()
 }

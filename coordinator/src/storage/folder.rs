@@ -223,7 +223,7 @@ pub fn point_latest(parent: &Path, name: &str) {
 }
 
 /// Writes a file so that after a crash there is the old content or the new, never a part.
-pub(super) fn write_whole<'a>(
+pub(crate) fn write_whole<'a>(
     path: &Path,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), StorageError> {

@@ -34,6 +34,7 @@ pub use file::{
     ModelFile, decode_checkpoint, decode_parameters, encode_model, read_parameters, write_model,
 };
 pub use find::{EXPORTED_JOB, EXPORTED_MODEL, Found, find, find_run};
+pub(crate) use folder::write_whole;
 pub use folder::{BEST, CONFIG, FINAL, LATEST, METRICS, RUNS, RunFolder, plan_of, point_latest};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;

@@ -16,6 +16,7 @@ mod serving;
 mod start;
 mod summary;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -27,9 +28,12 @@ use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, ControlEvent, DataPlane, Ending, Evaluation, Merging, Parts, Tally,
+    Board, Constants, Control, ControlEvent, DataPlane, Display, Ended, Ending, Evaluation,
+    Merging, Parts, Tally,
 };
-use crate::server::{Shared, Traffic};
+use crate::runs;
+use crate::server::Shared;
+use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
 use start::Start;
@@ -59,6 +63,7 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         .thread_name("herd-server")
         .enable_all()
         .build()?;
+    tensorboard::check(args.tensorboard.as_ref())?;
     let start = match &args.resume {
         Some(run) => start::resumed(args, run, &runtime)?,
         None => {
@@ -75,8 +80,15 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
         }
     };
     let linger = Duration::from_secs(start.prepared.job.fleet.linger.into());
-    let (summary, serving) = runtime.block_on(run(start))?;
+    let tensorboard = tensorboard::folder(args.tensorboard.as_ref(), start.folder.path())?;
+    let folder = start.folder.path().to_owned();
+    let ran = runtime.block_on(run(start, tensorboard));
+    if ran.is_err() {
+        report(&folder, None);
+    }
+    let (summary, serving) = ran?;
     summary.print(args.json)?;
+    report(&folder, summary.value());
     if summary.ending.goes_on() {
         let folder = summary.folder.display();
         display::eprint_line(&format!("to go on: herd train --resume {folder}"));
@@ -97,6 +109,14 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Writes the run's report. A run does not fail by that.
+fn report(folder: &Path, result: Option<serde_json::Value>) {
+    match runs::report::write(folder, result) {
+        Ok(path) => display::eprint_line(&format!("report  {}", path.display())),
+        Err(error) => display::warn(&format!("no report: {error:#}")),
+    }
+}
+
 /// Why a run ended before its time, if somebody wanted it or nobody trained any more.
 fn cut_short(ending: Ending) -> Option<Failure> {
     match ending {
@@ -107,7 +127,7 @@ fn cut_short(ending: Ending) -> Option<Failure> {
     }
 }
 
-async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
+async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
     let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
@@ -138,6 +158,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let rows = shards.iter().map(|shard| shard.rows).collect();
     let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
     let min_workers = job.fleet.workers_at_start();
+    let last_record = before.records.last().cloned();
     let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
     let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone());
     let traffic = shared.traffic.clone();
@@ -160,12 +181,26 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         Mode::Hogwild => Merging::Hogwild { momentum: engine.merges_with_momentum() },
         Mode::Synchronous | Mode::Asynchronous => Merging::InOrder,
     };
-    let data = DataPlane::start(master, merging, table, codec, events.clone(), evaluation.work)?;
+    let data = DataPlane::start(
+        master,
+        merging,
+        table,
+        codec,
+        events.clone(),
+        evaluation.work,
+        board.clone(),
+    )?;
 
     let serving = Serving::start(listener, shared, board.clone());
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan, before.goes_on.as_deref());
     let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
+    let mut display: Box<dyn Display> = Box::new(display);
+    if let Some(folder) = tensorboard {
+        let incarnation = engine.status().version.incarnation;
+        let start = TensorBoard::start(folder, incarnation, last_record.as_ref(), display);
+        display = Box::new(start?);
+    }
     tokio::spawn(interrupt(events.clone()));
     let control = Control::new(Parts {
         engine,
@@ -173,7 +208,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         data: data.commands,
         model_bytes,
         local_workers: job.fleet.workers as usize,
-        display: Box::new(display),
+        display,
         board: board.clone(),
         tally: before.tally,
         deterministic: job.training.deterministic,
@@ -201,8 +236,16 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let Some(outcome) = outcome else {
         return Err(cut_short(ending).map_or_else(|| nothing_learnt(&status), Into::into));
     };
-    board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
-    let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
+    let bytes = (traffic.up.load(Ordering::Relaxed), traffic.down.load(Ordering::Relaxed));
+    board.end(&Ended {
+        ending: &ending,
+        test: outcome.test.as_ref(),
+        classes: plan.spec().loss.is_cross_entropy(),
+        status: &status,
+        tally: &tally,
+        bytes,
+    });
+    let summary = summarise(&plan, &path, outcome, ending, &tally, &status, bytes);
     Ok((summary, serving))
 }
 
@@ -217,7 +260,7 @@ fn summarise(
     ending: Ending,
     tally: &Tally,
     status: &Status,
-    traffic: &Traffic,
+    (bytes_up, bytes_down): (u64, u64),
 ) -> Summary {
     Summary {
         classes: plan.spec().loss.is_cross_entropy(),
@@ -228,8 +271,8 @@ fn summarise(
         samples_per_second: tally.samples_per_second(),
         speed_up: tally.speed_up(),
         workers: tally.workers(),
-        bytes_up: traffic.up.load(Ordering::Relaxed),
-        bytes_down: traffic.down.load(Ordering::Relaxed),
+        bytes_up,
+        bytes_down,
         status: status.clone(),
     }
 }

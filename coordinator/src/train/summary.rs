@@ -62,6 +62,11 @@ impl Summary {
         Ok(())
     }
 
+    /// What `--json` prints.
+    pub(super) fn value(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self.json()).ok()
+    }
+
     fn json(&self) -> Json<'_> {
         let (test, validation) = (self.outcome.test, self.outcome.validation);
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
