@@ -3,9 +3,12 @@
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod goals;
+pub mod new;
 pub mod predict;
 pub mod run;
 pub mod runs;
 pub mod server;
 pub mod storage;
+pub mod survey;
 pub mod train;

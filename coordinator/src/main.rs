@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use coordinator::cli::{self, Cli, Command, RunsCommand};
-use coordinator::{predict, runs, train};
+use coordinator::cli::{self, Cli, Command, DataCommand, RunsCommand};
+use coordinator::{new, predict, runs, survey, train};
 
 /// Gives the memory of large models back to the system, and does not fall into pieces of them.
 #[global_allocator]
@@ -26,6 +26,8 @@ fn command() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = match Cli::parse().command {
+        Command::New(args) => new::new(&args),
+        Command::Data(DataCommand::Check(args)) => survey::check(&args),
         Command::Train(args) => train::train(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Evaluate(args) => predict::evaluate(&args),

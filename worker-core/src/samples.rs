@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Batch, Targets};
-use protocol::shard::{Dtype, INPUT, Shard, TARGET};
+use protocol::shard::{Dtype, INPUT, Shard, TARGET, WEIGHT};
 use protocol::{Lease, order};
 
 /// Why the rows of a lease cannot be used.
@@ -77,6 +77,7 @@ impl Rows {
         let mut inputs = Vec::new();
         let mut classes = Vec::new();
         let mut values = Vec::new();
+        let mut weights = Vec::new();
         let mut width = 0;
         for &(shard, row) in rows {
             let shard = &self.shards[shard as usize];
@@ -94,12 +95,15 @@ impl Rows {
                     column.extend_f32(row, &mut values);
                 }
             }
+            if let Some(column) = shard.column(WEIGHT) {
+                column.extend_f32(row, &mut weights);
+            }
         }
         let targets = if classes.is_empty() {
             Targets::Values { width, values }
         } else {
             Targets::Classes(classes)
         };
-        Batch { inputs, targets, count: rows.len() }
+        Batch { inputs, targets, weights, count: rows.len() }
     }
 }

@@ -5,6 +5,7 @@
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`deltas`]: those that were examined and wait to be merged
 //! - [`sessions`]: who is connected, lost, back
+//! - [`goals`]: when a run ends before its last epoch
 //! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
@@ -17,6 +18,7 @@ mod data_plane;
 mod deltas;
 mod ending;
 mod evaluation;
+mod goals;
 mod grants;
 mod keeping;
 mod pulls;
@@ -29,6 +31,7 @@ use engine::merge::MergeOrder;
 use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
 use tokio::sync::mpsc;
 
+use crate::goals::Verdict;
 use crate::storage::Checkpoint;
 
 pub use board::Board;
@@ -138,7 +141,12 @@ pub enum ControlEvent {
         version: Option<Version>,
     },
     /// An epoch was evaluated.
-    Evaluated(EpochRecord),
+    Evaluated {
+        /// What was measured.
+        record: EpochRecord,
+        /// The run is to end with it.
+        verdict: Option<Verdict>,
+    },
     /// A local worker process ended.
     ProcessEnded {
         /// Its name.

@@ -35,6 +35,9 @@ use serving::Serving;
 use start::Start;
 use summary::Summary;
 
+pub(crate) use display::eprint_line;
+pub(crate) use summary::grouped;
+
 /// This coordinator trains one run.
 const RUN: RunId = RunId(1);
 
@@ -78,7 +81,9 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     summary.print(args.json)?;
     if summary.ending.goes_on() {
         let folder = summary.folder.display();
-        display::eprint_line(&format!("to go on: herd train --resume {folder}"));
+        let more =
+            if matches!(summary.ending, Ending::TimeUp(_)) { " --max-time TIME" } else { "" };
+        display::eprint_line(&format!("to go on: herd train --resume {folder}{more}"));
     }
     let linger = if summary.ending == Ending::Restarting { Duration::ZERO } else { linger };
     runtime.block_on(serving.end(linger));
@@ -89,7 +94,8 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     {
         return Err(nothing_learnt(&summary.status));
     }
-    match (summary.ending == Ending::Failed, cut_short(summary.ending)) {
+    let missed = summary.outcome.missed.map(Failure::Target);
+    match (summary.ending == Ending::Failed, cut_short(summary.ending).or(missed)) {
         (_, Some(failure)) => Err(failure.into()),
         (true, None) => Err(anyhow::anyhow!("a thread of the run failed")),
         (false, None) => Ok(()),
@@ -102,7 +108,11 @@ fn cut_short(ending: Ending) -> Option<Failure> {
         Ending::Interrupted => Some(Failure::Interrupted),
         Ending::Restarting => Some(Failure::Terminated),
         Ending::Deserted(reason) => Some(Failure::Network(reason)),
-        Ending::Complete | Ending::Failed => None,
+        Ending::Complete
+        | Ending::TargetMet(_)
+        | Ending::NoProgress(_)
+        | Ending::TimeUp(_)
+        | Ending::Failed => None,
     }
 }
 
@@ -148,6 +158,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         folder,
         store,
         best: before.best,
+        judge: before.judge.clone(),
         names: splits.train.names.clone(),
         train: splits.train,
         validation: splits.validation,
@@ -172,6 +183,8 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
         board: board.clone(),
         tally: before.tally,
         deterministic: job.training.deterministic,
+        max_time: job.training.max_time,
+        verdict: before.judge.verdict().cloned(),
         checkpoint_interval: Duration::from_secs(job.training.checkpoint_interval.into()),
         constants: Constants { shards: rows, data: data_name, traffic: traffic.clone() },
     });
@@ -194,7 +207,7 @@ async fn run(start: Start) -> anyhow::Result<(Summary, Serving)> {
     let outcome = finishing.await??;
     processes.wait().await;
     let Some(outcome) = outcome else {
-        return Err(cut_short(ending).map_or_else(|| nothing_learnt(&status), Into::into));
+        return Err(nothing_trained(ending, &status));
     };
     board.end(&ending, outcome.test.as_ref(), plan.spec().loss.is_cross_entropy());
     let summary = summarise(&plan, &path, outcome, ending, &tally, &status, &traffic);
@@ -227,6 +240,15 @@ fn summarise(
         bytes_down: traffic.down.load(Ordering::Relaxed),
         status: status.clone(),
     }
+}
+
+/// What to say of a run that ended before anything was merged.
+fn nothing_trained(ending: Ending, status: &Status) -> anyhow::Error {
+    if let Ending::TimeUp(sentence) = ending {
+        let message = format!("{sentence}, before anything was merged: give it more");
+        return Failure::Target(message).into();
+    }
+    cut_short(ending).map_or_else(|| nothing_learnt(status), Into::into)
 }
 
 /// What to say of a run whose samples were refused.

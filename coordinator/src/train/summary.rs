@@ -30,6 +30,8 @@ pub(super) struct Summary {
 #[derive(Debug, Serialize)]
 struct Json<'a> {
     ending: &'static str,
+    /// Nothing when no target was set.
+    target_met: Option<bool>,
     test_accuracy: Option<f64>,
     test_loss: Option<f64>,
     test_mae: Option<f64>,
@@ -66,13 +68,8 @@ impl Summary {
         let (test, validation) = (self.outcome.test, self.outcome.validation);
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         Json {
-            ending: match self.ending {
-                Ending::Complete => "complete",
-                Ending::Interrupted => "interrupted",
-                Ending::Restarting => "restarting",
-                Ending::Deserted(_) => "deserted",
-                Ending::Failed => "failed",
-            },
+            ending: self.ending.word(),
+            target_met: self.outcome.target_met,
             test_accuracy: test.filter(|_| self.classes).and_then(|test| finite(test.accuracy())),
             test_loss: test.and_then(|test| finite(test.loss())),
             test_mae: test.and_then(|test| finite(test.mae())),
@@ -132,7 +129,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -212,7 +212,7 @@ fn a_network_learns_what_a_line_cannot() {
     let batch = |seed: u64| {
         let inputs = numbers(seed, 64);
         let classes = inputs.chunks(2).map(|xy| i32::from(xy[0] * xy[1] > 0.0)).collect();
-        Batch { inputs, targets: Targets::Classes(classes), count: 32 }
+        Batch { inputs, targets: Targets::Classes(classes), weights: Vec::new(), count: 32 }
     };
     for step in 0..600 {
         pollster::block_on(trainer.step(batch(step), 0.5)).unwrap();

@@ -42,7 +42,7 @@ fn csv_file(text: &str) -> (tempfile::TempDir, PathBuf) {
 /// The message for a CSV text, without the folder that it is in.
 fn csv_error(text: &str, label: &str, kind: LabelKind) -> String {
     let (folder, path) = csv_file(text);
-    let message = table::read(&path, label, kind, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers(label), kind, None).unwrap_err().to_string();
     message.replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -142,7 +142,7 @@ fn embedded_data_sets_are_complete() {
 #[test]
 fn csv_classes_are_sorted_and_keep_their_names() {
     let (_folder, path) = csv_file("a, kind ,b\n1,pear,2.5\n-3e1,apple,4\n0,pear,1\n");
-    let dataset = table::read(&path, "kind", LabelKind::Class, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None).unwrap();
     assert_eq!(dataset.inputs, Inputs::Floats(vec![1.0, 2.5, -30.0, 4.0, 0.0, 1.0]));
     assert_eq!(dataset.shape, [2]);
     assert_eq!(dataset.targets, Targets::Classes(vec![1, 0, 1]));
@@ -150,23 +150,26 @@ fn csv_classes_are_sorted_and_keep_their_names() {
     assert_eq!(dataset.names.features, ["a", "b"]);
 
     let (_folder, path) = csv_file("x,y\n0,10\n0,9\n0,-1\n");
-    let dataset = table::read(&path, "y", LabelKind::Class, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("y"), LabelKind::Class, None).unwrap();
     assert_eq!(dataset.names.classes, ["-1", "9", "10"], "numbers sort by value");
-    let dataset = table::read(&path, "y", LabelKind::Number, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("y"), LabelKind::Number, None).unwrap();
     assert_eq!(dataset.targets, Targets::Values { width: 1, values: vec![10.0, 9.0, -1.0] });
 }
 
 #[test]
 fn test_rows_follow_the_training_columns() {
     let (_folder, train) = csv_file("a,b,kind\n1,2,x\n3,4,y\n");
-    let train = table::read(&train, "kind", LabelKind::Class, None).unwrap();
+    let train = table::read(&train, Columns::numbers("kind"), LabelKind::Class, None).unwrap();
     let (_folder, test) = csv_file("kind,b,extra,a\ny,2,text,1\n");
-    let test = table::read(&test, "kind", LabelKind::Class, Some(&train.names)).unwrap();
+    let test =
+        table::read(&test, Columns::numbers("kind"), LabelKind::Class, Some(&train.names)).unwrap();
     assert_eq!(test.inputs, Inputs::Floats(vec![1.0, 2.0]));
     assert_eq!(test.targets, Targets::Classes(vec![1]));
 
     let (folder, path) = csv_file("a,b,kind\n1,2,x\n3,4,z\n");
-    let message = table::read(&path, "kind", LabelKind::Class, Some(&train.names)).unwrap_err();
+    let message =
+        table::read(&path, Columns::numbers("kind"), LabelKind::Class, Some(&train.names))
+            .unwrap_err();
     assert_eq!(
         message.to_string(),
         format!(
@@ -189,11 +192,31 @@ fn csv_says_what_is_wrong_and_where() {
         ("a,,kind\n1,2,x\n", "data.csv, line 1: column 2 of the header has no name"),
         ("a,a,kind\n1,2,x\n", "data.csv, line 1: column `a` stands twice in the header"),
         ("a,kind\n1,x\n2\n", "data.csv, line 3: has 1 cells, the header 2"),
-        ("a,kind\n1,x\n\nabc,y\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\r\n1,x\r\n\r\nabc,y\r\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\r1,x\r\rabc,y\n1,x\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\n1,\"x\ny\"\nabc,y", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("\u{feff}a,kind\nabc,y\n", "data.csv, line 2, column `a`: `abc` is not a number"),
+        (
+            "a,kind\n1,x\n\nabc,y\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\r\n1,x\r\n\r\nabc,y\r\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\r1,x\r\rabc,y\n1,x\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\n1,\"x\ny\"\nabc,y",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "\u{feff}a,kind\nabc,y\n",
+            "data.csv, line 2, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
         ("a,kind\n1,x\ninf,y\n", "data.csv, line 3, column `a`: `inf` is not a finite number"),
         (
             "a,kind\n,x\n",
@@ -219,18 +242,24 @@ fn csv_says_what_is_wrong_and_where() {
 
 #[test]
 fn unreadable_files_are_named() {
-    let missing = table::read(Path::new("no/such.csv"), "y", LabelKind::Class, None).unwrap_err();
+    let missing =
+        table::read(Path::new("no/such.csv"), Columns::numbers("y"), LabelKind::Class, None)
+            .unwrap_err();
     assert_eq!(
         missing.to_string(),
         "no/such.csv: there is no such file; check the path (in a job file it is relative to that file)"
     );
     let (folder, path) = csv_file("");
     fs::write(&path, [b"a,kind\n1,".as_slice(), &[0xff, 0xfe]].concat()).unwrap();
-    let message = table::read(&path, "kind", LabelKind::Class, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None)
+        .unwrap_err()
+        .to_string();
     let path_text = folder.path().join("data.csv").display().to_string();
     assert_eq!(message, format!("{path_text}, line 2: is not text in UTF-8"));
     fs::write(&path, gzip(b"a,kind\n")).unwrap();
-    let message = table::read(&path, "kind", LabelKind::Class, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         message,
         format!(
@@ -239,7 +268,9 @@ fn unreadable_files_are_named() {
         )
     );
     let digits = Source::Embedded("digits".to_owned());
-    let message = read(&digits, Part::Train, "", LabelKind::Number, None).unwrap_err().to_string();
+    let message = read(&digits, Part::Train, Columns::default(), LabelKind::Number, None)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         message,
         "digits: holds classes, but the model's loss needs numbers; use a CSV file, or a \
@@ -250,7 +281,7 @@ fn unreadable_files_are_named() {
 #[test]
 fn features_come_by_name_a_few_rows_at_a_time() {
     let text = "id,b,a\nu,2,1\nv,4,3\nw,6,5\n";
-    let names = ["a".to_owned(), "b".to_owned()];
+    let names = Names { features: vec!["a".into(), "b".into()], ..Names::default() };
     let mut features = Features::new(text.as_bytes(), "f", &names).unwrap();
     assert_eq!(features.next_rows(2).unwrap(), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(features.next_rows(2).unwrap(), [5.0, 6.0]);
