@@ -107,3 +107,53 @@ impl Rows {
         Batch { inputs, targets, weights, count: rows.len() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::shard::{ColumnInfo, encode};
+    use protocol::{LeaseId, RunId, Segment};
+
+    use super::*;
+
+    /// Three rows whose input, class and, if there is any, weight follow from their number.
+    fn rows(is_weighted: bool) -> Rows {
+        let column = |name: &str, dtype, shape: &[u32]| ColumnInfo {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+        };
+        let floats = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
+        let classes = [0_i32, 1, 2].map(i32::to_le_bytes).concat();
+        let inputs = floats([0.0, 1.0, 2.0]);
+        let weights = floats([0.5, 1.5, 2.5]);
+        let mut columns = vec![
+            (column(INPUT, Dtype::F32, &[1]), inputs.as_slice()),
+            (column(TARGET, Dtype::I32, &[]), classes.as_slice()),
+        ];
+        if is_weighted {
+            columns.push((column(WEIGHT, Dtype::F32, &[]), weights.as_slice()));
+        }
+        let shard = Shard::decode(&encode(3, &columns).unwrap()).unwrap();
+        let lease = Lease {
+            id: LeaseId { incarnation: 1, number: 1 },
+            run: RunId(1),
+            epoch: 0,
+            segments: vec![Segment { shard: 0, start: 0, count: 3 }],
+            batch_size: 2,
+            learning_rate: 0.1,
+            seed: 1,
+            deadline_ms: 1000,
+        };
+        Rows::new(&lease, 7, vec![Arc::new(shard)]).unwrap()
+    }
+
+    #[test]
+    fn each_row_brings_its_weight() {
+        for index in 0..2 {
+            let batch = rows(true).batch(index);
+            let expected: Vec<f32> = batch.inputs.iter().map(|value| value + 0.5).collect();
+            assert_eq!(batch.weights, expected);
+            assert_eq!(rows(false).batch(index).weights, [0.0; 0]);
+        }
+    }
+}

@@ -11,6 +11,9 @@ use super::Names;
 /// Most words of one column: more are names or texts, of which a model learns nothing.
 pub const WORDS_MAX: usize = 1000;
 
+/// Words that are named in a message.
+const WORDS_SHOWN: usize = 10;
+
 /// What a job says of the columns of a CSV file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Columns<'a> {
@@ -53,7 +56,14 @@ impl Words {
             return Ok(*number);
         }
         if self.closed {
-            return Err(format!("`{word}` does not occur in the training data"));
+            let mut known: Vec<&str> = self.numbers.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            let more = if known.len() > WORDS_SHOWN { ", ..." } else { "" };
+            known.truncate(WORDS_SHOWN);
+            return Err(format!(
+                "`{word}` does not occur in the training data, which has: {}{more}",
+                known.join(", ")
+            ));
         }
         let number = self.numbers.len();
         if number == WORDS_MAX {

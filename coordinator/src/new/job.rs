@@ -83,7 +83,7 @@ fn inputs(survey: &Survey) -> u64 {
 
 /// The job file of a survey without errors.
 #[must_use]
-pub fn text(survey: &Survey, task: Task, place: &Place) -> String {
+pub fn text(survey: &Survey, task: Task, place: &Place, out: &str) -> String {
     let sizes = Sizes::of(survey);
     let name = match place {
         Place::Embedded(name) => name.clone(),
@@ -95,7 +95,7 @@ pub fn text(survey: &Survey, task: Task, place: &Place) -> String {
     };
     format!(
         "# Predicts {what} from {} rows. Made by `herd new`; all of it may be changed.\n#\n\
-         #   herd train job.toml --target {}\n\
+         #   herd train {out} --target {}\n\
          #   herd predict latest ROWS\n\n\
          name = {}\n\
          # Decides which rows test and validate, the order of the others, and the first parameters.\n\

@@ -31,7 +31,9 @@ pub fn new(args: &NewArgs) -> anyhow::Result<()> {
         return Err(failure.into());
     }
     let place = place(args);
-    let text = text(&survey, task, &place);
+    let file = args.out.file_name().filter(|_| args.out != Path::new("-"));
+    let file = file.map_or("job.toml".into(), |name| name.to_string_lossy());
+    let text = text(&survey, task, &place, &file);
     // What is written here must be what `herd train` takes.
     config::resolve_text(Some((Path::new("job.toml"), &text)), &[], &[])?;
     if args.out == Path::new("-") {

@@ -1,7 +1,7 @@
 //! What is wrong with the column that is predicted.
 
 use super::column::{Column, Kind, Places};
-use super::problems::{Problem, Severity, missing};
+use super::problems::{Problem, Severity, counted, missing};
 use super::roles::Task;
 use super::scan::Scan;
 use crate::data::columns::WORDS_MAX;
@@ -27,7 +27,10 @@ pub(super) fn label(scan: &Scan, column: &Column, task: Task, problems: &mut Vec
     if column.not_finite.count > 0 {
         let Places { count, line, text } = &column.not_finite;
         error(
-            format!("{count} cells are no finite numbers, such as `{text}` in line {line}"),
+            format!(
+                "{} finite, such as `{text}` in line {line}",
+                counted(*count, "number is not", "numbers are not")
+            ),
             "correct them or delete those lines",
         );
     }
@@ -45,7 +48,10 @@ pub(super) fn label(scan: &Scan, column: &Column, task: Task, problems: &mut Vec
         Task::Regression if column.words.count > 0 => {
             let Places { count, line, text } = &column.words;
             error(
-                format!("{count} cells are no numbers, such as `{text}` in line {line}"),
+                format!(
+                    "{} a number, such as `{text}` in line {line}",
+                    counted(*count, "cell is not", "cells are not")
+                ),
                 "correct them or delete those lines",
             );
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Survey;
 use super::column::{Column, Kind};
-use super::problems::{Problem, Severity};
+use super::problems::{Problem, Severity, counted};
 use super::roles::{Role, Task};
 use super::scan::{Format, Scan};
 use crate::train::grouped;
@@ -13,7 +13,7 @@ use crate::train::grouped;
 const COLUMNS_SHOWN: usize = 100;
 
 /// Classes that are shown to people.
-const CLASSES_SHOWN: usize = 50;
+const CLASSES_SHOWN: usize = 20;
 
 /// Rows of a table, the first of them its head; all columns but the first are of numbers if `right`.
 fn aligned(rows: &[Vec<String>], right: &[bool]) -> String {
@@ -50,7 +50,10 @@ pub(super) fn text(survey: &Survey) -> String {
 fn head(scan: &Scan) -> String {
     let rows = grouped(scan.rows);
     match scan.format {
-        Format::Csv => format!("{}: CSV, {rows} rows, {} columns", scan.origin, scan.columns.len()),
+        Format::Csv => {
+            let columns = counted(scan.columns.len() as u64, "column", "columns");
+            format!("{}: CSV, {rows} rows, {columns}", scan.origin)
+        }
         Format::Idx => format!("{}: IDX, {rows} samples of shape {:?}", scan.origin, scan.shape),
         Format::Embedded => {
             format!("{}: inside herd, {rows} samples of shape {:?}", scan.origin, scan.shape)

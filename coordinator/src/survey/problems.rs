@@ -72,7 +72,10 @@ pub(super) fn of(scan: &Scan, roles: &[Role], task: Option<Task>) -> Vec<Problem
                     classes::label(scan, column, task, &mut problems);
                 }
             }
-            _ if scan.format == Format::Csv => input(column, *role, &mut problems),
+            // Without a name nothing can be said of it but that.
+            _ if scan.format == Format::Csv && !column.name.is_empty() => {
+                input(column, *role, &mut problems)
+            }
             _ => {}
         }
     }
@@ -157,8 +160,11 @@ fn rows(scan: &Scan, problems: &mut Vec<Problem>) {
         let Places { count, line, .. } = scan.repeated;
         add(
             Severity::Warning,
-            format!("{count} rows are as an earlier one; the first is line {line}"),
-            "delete them if they are copies: validation may see rows that were trained on",
+            format!(
+                "{} as an earlier one; the first is line {line}",
+                counted(count, "row is", "rows are")
+            ),
+            "delete what is a copy: validation may see rows that were trained on",
         );
     }
 }
@@ -170,7 +176,7 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
     };
     let leave_out = format!("data.ignore = [{}]", quoted(name));
     if let Role::Ignored(reason) = role {
-        add(Severity::Warning, reason.to_owned(), format!("it is left out by {leave_out}"));
+        add(Severity::Warning, reason.to_owned(), format!("herd new leaves it out: {leave_out}"));
         return;
     }
     if column.missing.count > 0 {
@@ -206,7 +212,7 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
         add(
             Severity::Note,
             format!("it holds {count} different words"),
-            format!("it becomes {count} inputs by data.categorical = [{}]", quoted(name)),
+            format!("herd new makes {count} inputs of it: data.categorical = [{}]", quoted(name)),
         );
     }
 }
@@ -219,6 +225,11 @@ pub(super) fn missing(places: &Places) -> String {
         1 => format!("a cell is empty, in line {line}{shown}"),
         _ => format!("{count} cells are empty, the first in line {line}{shown}"),
     }
+}
+
+/// A number with what it counts.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A name as it stands in TOML.

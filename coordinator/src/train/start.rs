@@ -52,6 +52,7 @@ pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<S
     // The port before the folder: a run that cannot listen leaves nothing behind.
     let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
     let folder = RunFolder::create(&prepared.job)?;
+    folder.write_spec(prepared.plan.spec())?;
     let mut store = Store::create(folder.path())?;
     let token = new_token()?;
     let hash = blake3::hash(token.as_bytes());

@@ -287,3 +287,76 @@ fn features_come_by_name_a_few_rows_at_a_time() {
     assert_eq!(features.next_rows(2).unwrap(), [5.0, 6.0]);
     assert_eq!(features.next_rows(2).unwrap(), [0.0; 0]);
 }
+
+#[test]
+fn words_become_a_value_each_and_columns_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    let text = "id,colour,size,kind\n1,red,2,x\n2,blue,3,y\n3,red,4,x\n";
+    fs::write(&path, text).unwrap();
+    let (words, ids) = (["colour".to_owned()], ["id".to_owned()]);
+    let columns = Columns { label: "kind", categorical: &words, ignore: &ids };
+    let dataset = table::read(&path, columns, LabelKind::Class, None).unwrap();
+    assert_eq!(dataset.names.features, ["colour", "size"]);
+    assert_eq!(dataset.names.categories["colour"], ["blue", "red"]);
+    assert_eq!((dataset.names.width(), dataset.shape.as_slice()), (3, [3].as_slice()));
+    let rows = vec![0.0, 1.0, 2.0, 1.0, 0.0, 3.0, 0.0, 1.0, 4.0];
+    assert_eq!(dataset.inputs, Inputs::Floats(rows.clone()));
+    let again =
+        table::read(&path, Columns::numbers("kind"), LabelKind::Class, Some(&dataset.names));
+    assert_eq!(again.unwrap(), dataset, "names alone say what columns are");
+    let mut features = Features::new(text.as_bytes(), "f", &dataset.names).unwrap();
+    assert_eq!(features.next_rows(5).unwrap(), rows);
+
+    let stranger = "size,colour\n2,green\n";
+    let mut features = Features::new(stranger.as_bytes(), "f", &dataset.names).unwrap();
+    assert_eq!(
+        features.next_rows(1).unwrap_err().to_string(),
+        "f, line 2, column `colour`: `green` does not occur in the training data, which has: blue, red"
+    );
+    let missing = ["color".to_owned()];
+    let columns = Columns { ignore: &missing, ..columns };
+    let message = table::read(&path, columns, LabelKind::Class, None).unwrap_err().to_string();
+    assert!(message.contains("no column `color`; did you mean `colour`?"), "{message}");
+}
+
+#[test]
+fn more_words_than_a_column_may_have_are_refused() {
+    let lines: String = (0..=columns::WORDS_MAX).map(|row| format!("w{row},x\n")).collect();
+    let text = format!("a,kind\n{lines}");
+    let words = ["a".to_owned()];
+    let columns = Columns { label: "kind", categorical: &words, ignore: &[] };
+    let message = table::parse("f", text.as_bytes(), columns, LabelKind::Class, None).unwrap_err();
+    assert!(message.to_string().contains("under data.ignore instead"), "{message}");
+}
+
+#[test]
+fn rare_classes_weigh_more_when_balanced() {
+    let text = "a,kind\n1,x\n2,x\n3,x\n4,y\n";
+    let columns = Columns::numbers("kind");
+    let dataset = table::parse("f", text.as_bytes(), columns, LabelKind::Class, None).unwrap();
+    assert_eq!(ClassWeights::Equal.of(&dataset).unwrap(), [0.0; 0]);
+    assert_eq!(ClassWeights::Balanced.of(&dataset).unwrap(), [4.0 / 6.0, 2.0]);
+    let table_of = |name: &str| ClassWeights::Table([(name.to_owned(), 5.0)].into());
+    assert_eq!(table_of("y").of(&dataset).unwrap(), [1.0, 5.0]);
+    assert_eq!(
+        table_of("z").of(&dataset).unwrap_err().to_string(),
+        "f: has no class `z`, which training.class_weights names; there is: x, y"
+    );
+    let values =
+        table::parse("f", &b"a,b\n1,2\n"[..], Columns::numbers("b"), LabelKind::Number, None);
+    let message = ClassWeights::Balanced.of(&values.unwrap()).unwrap_err().to_string();
+    assert!(message.contains("leave that key out"), "{message}");
+
+    let shards = cut_weighted(&dataset, 1, &[0.5, 2.0]).unwrap();
+    let shard = protocol::shard::Shard::decode(&shards[0].bytes).unwrap();
+    let (targets, weights) = (shard.column("target").unwrap(), shard.column("weight").unwrap());
+    for row in 0..shard.rows() {
+        let (mut class, mut weight) = (Vec::new(), Vec::new());
+        targets.extend_i32(row, &mut class);
+        weights.extend_f32(row, &mut weight);
+        assert_eq!(weight, [[0.5, 2.0][class[0] as usize]]);
+    }
+    let plain = protocol::shard::Shard::decode(&cut(&dataset, 1).unwrap()[0].bytes).unwrap();
+    assert!(plain.column("weight").is_none());
+}
