@@ -147,14 +147,14 @@ mod tests {
     #[test]
     fn the_layer_stands_before_all_others_and_tensors_keep_their_names() {
         let text = "input = [2]\nloss = \"mse\"\noptimizer = \"sgd\"\n\
-                    layers = [{ type = \"rescaling\", scale = 2.0, name = \"scaling\" }, \
-                    { type = \"dense\", units = 1, input = \"input\" }]";
+                    layers = [{ type = \"rescaling\", scale = 2.0, name = \"scaling\", input = \"input\" }, \
+                    { type = \"dense\", units = 1 }]";
         let spec = Spec::from_toml(text).unwrap();
         let rows = table(&["a", "b"], vec![1.0, 5.0, 3.0, 9.0]);
         let scaled = scaled(&spec, &rows).unwrap();
         let names: Vec<_> = scaled.layers.iter().map(|node| node.name.as_deref()).collect();
         assert_eq!(names, [Some("scaling_"), Some("scaling"), None]);
-        assert_eq!(scaled.layers[2].input.as_deref(), Some("scaling_"));
+        assert_eq!(scaled.layers[1].input.as_deref(), Some("scaling_"));
         let tensors = |spec: &Spec| Plan::new(spec).unwrap().tensors().clone();
         assert_eq!(tensors(&scaled), tensors(&spec));
     }

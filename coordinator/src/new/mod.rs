@@ -86,13 +86,13 @@ fn no_label(survey: &Survey, args: &NewArgs) -> Failure {
 fn place(args: &NewArgs) -> Place {
     let folder = args.out.parent().unwrap_or(Path::new(""));
     let seen = |path: &Path| -> PathBuf {
-        if folder.as_os_str().is_empty() || path.is_absolute() {
-            return path.to_owned();
-        }
         if let (Some(of), Some(name)) = (path.parent(), path.file_name())
             && of == folder
         {
             return name.into();
+        }
+        if folder.as_os_str().is_empty() {
+            return path.to_owned();
         }
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     };

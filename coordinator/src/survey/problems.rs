@@ -137,7 +137,8 @@ fn rows(scan: &Scan, problems: &mut Vec<Problem>) {
         add(
             Severity::Error,
             format!(
-                "{count} lines do not have the {cells} cells of the header; line {line} has {text}"
+                "{} not as many cells as the header, which has {cells}; line {line} has {text}",
+                counted(*count, "line has", "lines have")
             ),
             "complete or delete them; a cell with a comma needs quotes around it",
         );
@@ -189,7 +190,8 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
         add(
             Severity::Error,
             format!(
-                "{count} cells are no finite numbers of 32 bits, such as `{text}` in line {line}"
+                "{} finite in 32 bits, such as `{text}` in line {line}",
+                counted(*count, "number is not", "numbers are not")
             ),
             "write numbers up to 3.4e38, or delete those lines".to_owned(),
         );
@@ -199,7 +201,8 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
         add(
             Severity::Error,
             format!(
-                "{count} cells are no numbers, such as `{text}` in line {line}, all others are"
+                "{} a number, such as `{text}` in line {line}; all others are",
+                counted(*count, "cell is not", "cells are not")
             ),
             format!(
                 "correct them, or say that it holds words: data.categorical = [{}]",
