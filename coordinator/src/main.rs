@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use coordinator::cli::{self, Command, ModelCommand, RunsCommand};
-use coordinator::{doctor, inspect, predict, runs, train};
+use coordinator::cli::{self, Command, DataCommand, ModelCommand, RunsCommand};
+use coordinator::{doctor, inspect, new, predict, runs, survey, train};
 
 /// Gives the memory of large models back to the system, and does not fall into pieces of them.
 #[global_allocator]
@@ -34,6 +34,8 @@ fn command() -> ExitCode {
 fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Worker(args) => return Ok(worker_native::command("herd", &args)),
+        Command::New(args) => new::new(&args),
+        Command::Data(DataCommand::Check(args)) => survey::check(&args),
         Command::Train(args) => train::train(&args),
         Command::Predict(args) => predict::predict(&args),
         Command::Evaluate(args) => predict::evaluate(&args),

@@ -36,14 +36,30 @@ pub struct Batch {
     pub inputs: Vec<f32>,
     /// What their outputs should be.
     pub targets: Targets,
+    /// Factor of each sample's loss in training; empty = all count alike. Metrics never weigh.
+    pub weights: Vec<f32>,
     /// Number of samples.
     pub count: usize,
 }
 
 impl Batch {
+    fn check_weights(&self) -> Result<(), Error> {
+        if !self.weights.is_empty() && self.weights.len() != self.count {
+            let (weights, count) = (self.weights.len(), self.count);
+            let message = format!("{weights} weights were given for {count} samples");
+            return Err(Error::Targets(message));
+        }
+        if self.weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
+            let message = "a sample's weight is negative or not finite".to_owned();
+            return Err(Error::Targets(message));
+        }
+        Ok(())
+    }
+
     /// Checks that counts fit each other and the plan.
     pub(crate) fn check(&self, plan: &Plan) -> Result<(), Error> {
         check_inputs(plan, self.inputs.len(), self.count)?;
+        self.check_weights()?;
         let width = plan.output_elements();
         match &self.targets {
             Targets::Classes(classes) => {

@@ -41,7 +41,7 @@ fn batch(plan: &Plan, sparse: bool, stream: &mut impl Rng) -> Batch {
         Targets::Values { width: width as u32, values }
     };
     let inputs = (0..SAMPLES * plan.input_elements()).map(|_| number(stream)).collect();
-    Batch { inputs, targets, count: SAMPLES }
+    Batch { inputs, targets, weights: vec![0.5, 2.0, 1.0], count: SAMPLES }
 }
 
 /// The mean loss of the batch, and the gradient as a flat vector in Keras's layout.

@@ -75,23 +75,36 @@ impl Loss {
         )
     }
 
-    /// The sum of the samples' losses. `outputs` are logits where `logits` says so; `targets` are
-    /// values or, for both cross-entropies, a probability for each class.
-    pub(crate) fn sum(self, outputs: Tensor<2>, targets: Tensor<2>, logits: bool) -> Tensor<1> {
+    /// The sum of the samples' losses, each times its weight if there are `weights`, one a row.
+    /// `outputs` are logits where `logits` says so; `targets` are values or, for both
+    /// cross-entropies, a probability for each class.
+    pub(crate) fn sum(
+        self,
+        outputs: Tensor<2>,
+        targets: Tensor<2>,
+        weights: Option<Tensor<2>>,
+        logits: bool,
+    ) -> Tensor<1> {
         let width = outputs.dims()[1];
+        let weighed = |each: Tensor<2>| match weights {
+            Some(weights) => each.mul(weights),
+            None => each,
+        };
         match self {
             Self::MeanSquaredError {} => {
                 let difference = outputs.sub(targets);
-                difference.clone().mul(difference).sum().div_scalar(width as f64)
+                weighed(difference.clone().mul(difference)).sum().div_scalar(width as f64)
             }
-            Self::MeanAbsoluteError {} => outputs.sub(targets).abs().sum().div_scalar(width as f64),
-            _ if logits => log_softmax(outputs, 1).mul(targets).sum().neg(),
+            Self::MeanAbsoluteError {} => {
+                weighed(outputs.sub(targets).abs()).sum().div_scalar(width as f64)
+            }
+            _ if logits => weighed(log_softmax(outputs, 1).mul(targets)).sum().neg(),
             Self::CategoricalCrossentropy { .. } => {
                 let total = outputs.clone().sum_dim(1);
-                log_probability(outputs.div(total)).mul(targets).sum().neg()
+                weighed(log_probability(outputs.div(total)).mul(targets)).sum().neg()
             }
             Self::SparseCategoricalCrossentropy { .. } => {
-                log_probability(outputs).mul(targets).sum().neg()
+                weighed(log_probability(outputs).mul(targets)).sum().neg()
             }
         }
     }

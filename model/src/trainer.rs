@@ -1,6 +1,6 @@
 //! Training: one step after the other on one device, nothing read but now and then the loss.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use protocol::order::{PURPOSE_LEASE, generator};
 
 use crate::batch::Batch;
@@ -113,7 +113,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// The loss summed over the samples since the last take.
+    /// The loss summed over the samples since the last take, each times its weight.
     ///
     /// # Errors
     /// When the device fails.
@@ -130,13 +130,14 @@ impl Trainer {
         download(self.plan.tensors(), &self.tensors).await
     }
 
-    /// The summed loss of a checked batch, the gradient of its mean for each tensor that is
+    /// The summed loss of a checked batch, the gradient of its mean over all samples (as Keras has
+    /// it, weights do not change by how many it is divided) for each tensor that is
     /// trained, and the batch's statistics.
     pub(crate) fn gradients(
         &mut self,
         batch: Batch,
     ) -> (Tensor<1>, Vec<Option<Tensor<1>>>, Vec<Statistics>) {
-        let Batch { inputs, targets, count } = batch;
+        let Batch { inputs, targets, weights: factors, count } = batch;
         let weights: Vec<Weight> = self
             .plan
             .tensors()
@@ -159,7 +160,11 @@ impl Trainer {
         let outputs = pass.run(&self.plan, inputs).into_rows();
         let statistics = pass.statistics;
         let targets = targets.upload(self.plan.output_elements(), &self.device, self.dtype);
-        let sum = self.plan.spec().loss.sum(outputs, targets, self.logits);
+        let factors = (!factors.is_empty()).then(|| {
+            let data = TensorData::new(factors, [count, 1]);
+            Tensor::from_data(data, (&self.device, self.dtype))
+        });
+        let sum = self.plan.spec().loss.sum(outputs, targets, factors, self.logits);
         let mut gradients = sum.clone().div_scalar(count as f64).backward();
         let gradients = weights.iter().map(|weight| weight.gradient(&mut gradients)).collect();
         (sum.inner(), gradients, statistics)

@@ -16,6 +16,8 @@ use crate::limits::{
 pub const INPUT: &str = "input";
 /// Column that holds what the model shall say of them: classes as i32, or values as f32.
 pub const TARGET: &str = "target";
+/// Factors of the samples' losses in training, one a row; may be left out.
+pub const WEIGHT: &str = "weight";
 
 /// How a column's values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ impl Dtype {
 /// Name and type of one column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnInfo {
-    /// [`INPUT`], [`TARGET`], or a further column's name.
+    /// [`INPUT`], [`TARGET`], [`WEIGHT`], or a further column's name.
     pub name: String,
     /// How its values are stored.
     pub dtype: Dtype,

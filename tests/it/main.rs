@@ -11,6 +11,8 @@ mod disks;
 mod failures;
 // Fleets of real worker sessions in virtual time: accuracy, stragglers, workers that vanish.
 mod fleets;
+// From a data file to a model, and what ends a run before its last epoch.
+mod jobs;
 // Connections that break and come back.
 mod links;
 // Clients that keep to no rule, beside an honest worker that must lose nothing.

@@ -50,7 +50,8 @@ fn noise(plan: &Plan, count: usize) -> Batch {
     } else {
         Targets::Values { width, values: vec![0.5; count * width as usize] }
     };
-    Batch { inputs: vec![0.5; count * elements as usize], targets, count }
+    let inputs = vec![0.5; count * elements as usize];
+    Batch { inputs, targets, weights: Vec::new(), count }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{Batch, Targets};
-use protocol::shard::{Dtype, INPUT, Shard, TARGET};
+use protocol::shard::{Dtype, INPUT, Shard, TARGET, WEIGHT};
 use protocol::{Lease, order};
 
 /// Why the rows of a lease cannot be used.
@@ -77,6 +77,7 @@ impl Rows {
         let mut inputs = Vec::new();
         let mut classes = Vec::new();
         let mut values = Vec::new();
+        let mut weights = Vec::new();
         let mut width = 0;
         for &(shard, row) in rows {
             let shard = &self.shards[shard as usize];
@@ -94,12 +95,65 @@ impl Rows {
                     column.extend_f32(row, &mut values);
                 }
             }
+            if let Some(column) = shard.column(WEIGHT) {
+                column.extend_f32(row, &mut weights);
+            }
         }
         let targets = if classes.is_empty() {
             Targets::Values { width, values }
         } else {
             Targets::Classes(classes)
         };
-        Batch { inputs, targets, count: rows.len() }
+        Batch { inputs, targets, weights, count: rows.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::shard::{ColumnInfo, encode};
+    use protocol::{LeaseId, RunId, Segment};
+
+    use super::*;
+
+    /// Three rows whose input, class and, if there is any, weight follow from their number.
+    fn rows(is_weighted: bool) -> Rows {
+        let column = |name: &str, dtype, shape: &[u32]| ColumnInfo {
+            name: name.into(),
+            dtype,
+            shape: shape.to_vec(),
+        };
+        let floats = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
+        let classes = [0_i32, 1, 2].map(i32::to_le_bytes).concat();
+        let inputs = floats([0.0, 1.0, 2.0]);
+        let weights = floats([0.5, 1.5, 2.5]);
+        let mut columns = vec![
+            (column(INPUT, Dtype::F32, &[1]), inputs.as_slice()),
+            (column(TARGET, Dtype::I32, &[]), classes.as_slice()),
+        ];
+        if is_weighted {
+            columns.push((column(WEIGHT, Dtype::F32, &[]), weights.as_slice()));
+        }
+        let shard = Shard::decode(&encode(3, &columns).unwrap()).unwrap();
+        let lease = Lease {
+            id: LeaseId { incarnation: 1, number: 1 },
+            run: RunId(1),
+            epoch: 0,
+            segments: vec![Segment { shard: 0, start: 0, count: 3 }],
+            batch_size: 2,
+            learning_rate: 0.1,
+            seed: 1,
+            deadline_ms: 1000,
+        };
+        Rows::new(&lease, 7, vec![Arc::new(shard)]).unwrap()
+    }
+
+    #[test]
+    fn each_row_brings_its_weight() {
+        for index in 0..2 {
+            let batch = rows(true).batch(index);
+            let expected: Vec<f32> = batch.inputs.iter().map(|value| value + 0.5).collect();
+            assert_eq!(batch.weights, expected);
+            assert_eq!(rows(false).batch(index).weights, [0.0; 0]);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line as the user types it; `config` makes a job of it.
 
 mod answer;
+mod data;
 mod failure;
 mod pages;
 mod parse;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Setting, preset};
 
 pub use answer::answer;
+pub use data::{CheckArgs, DataCommand, NewArgs};
 pub use failure::{EXIT_BUG, Failure, exit_code};
 pub use pages::{completions, man};
 pub use parse::parse;
@@ -99,6 +101,11 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a job file for data
+    New(NewArgs),
+    /// Look at data
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Train a model, with local workers and those that connect
     Train(Box<TrainArgs>),
     /// Say what a model makes of data
@@ -199,6 +206,15 @@ pub struct TrainArgs {
     /// Name of the run
     #[arg(long)]
     pub name: Option<String>,
+    /// End when validation reaches this, as accuracy=0.95, loss=0.1 or mae=2; else exit code 1
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub target: Option<String>,
+    /// End after so much training, as 90s, 10m or 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub max_time: Option<String>,
+    /// End when the validation loss has not improved for so many epochs; also as accuracy=5
+    #[arg(long, value_name = "EPOCHS")]
+    pub early_stopping: Option<String>,
     /// Any key of a job, as training.epochs=5; may stand several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -245,6 +261,9 @@ impl TrainArgs {
             ("linger", &self.linger),
             ("run_dir", &self.run_dir),
             ("name", &self.name),
+            ("target", &self.target),
+            ("max_time", &self.max_time),
+            ("early_stopping", &self.early_stopping),
         ];
         let mut settings: Vec<Setting> = named
             .into_iter()

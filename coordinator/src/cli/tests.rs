@@ -77,6 +77,9 @@ fn every_flag_of_a_job_sets_its_key() {
         ("--linger", "0"),
         ("--run-dir", "here"),
         ("--name", "n"),
+        ("--target", "accuracy=0.9"),
+        ("--max-time", "10m"),
+        ("--early-stopping", "5"),
     ];
     let resolved =
         |flags: &[&str]| resolve(None, &[], &train_args(flags).settings().unwrap()).unwrap();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::error::ConfigError;
 use super::reader::Reader;
 use super::tree::Tree;
-use crate::data::{Division, Source};
+use crate::data::{ClassWeights, Columns, Division, Scaling, Source};
+use crate::goals::{Patience, Quality, Span, Target};
 
 /// Most epochs of a run: more is a slip of the keyboard.
 const EPOCHS_MAX: u32 = 1_000_000;
@@ -65,6 +66,12 @@ pub struct DataSection {
     pub test: Option<Source>,
     /// The column of the target in a CSV file; empty for other sources.
     pub label: String,
+    /// Columns of a CSV file that hold words.
+    pub categorical: Vec<String>,
+    /// Columns of a CSV file that are no inputs.
+    pub ignore: Vec<String>,
+    /// How inputs are scaled.
+    pub scaling: Scaling,
     /// Part of the training rows that validates.
     pub validation_split: f64,
     /// Part of the rows that tests when `test` is not given.
@@ -92,6 +99,17 @@ pub struct TrainingSection {
     pub deterministic: bool,
     /// Least seconds between two checkpoints.
     pub checkpoint_interval: u32,
+    /// Epochs that may pass without progress.
+    #[serde(serialize_with = "text_or_none")]
+    pub early_stopping: Option<Patience>,
+    /// What validation is to reach.
+    #[serde(serialize_with = "text_or_none")]
+    pub target: Option<Target>,
+    /// Longest time of training.
+    #[serde(serialize_with = "text_or_none")]
+    pub max_time: Option<Span>,
+    /// How much the rows of each class count.
+    pub class_weights: ClassWeights,
 }
 
 /// Who trains, and where.
@@ -154,7 +172,7 @@ impl Job {
             );
             return Err(reader.fail("name", problem));
         }
-        Ok(Self {
+        let job = Self {
             name,
             seed: reader.integer("seed", 0..=i64::MAX as u64)?,
             init: reader.path("init")?,
@@ -163,17 +181,44 @@ impl Job {
             data: data(&reader)?,
             training: training(&reader)?,
             fleet: fleet(&reader)?,
-        })
+        };
+        job.check_goals(&reader)?;
+        Ok(job)
+    }
+
+    /// Refuses goals that nothing measures.
+    fn check_goals(&self, reader: &Reader<'_>) -> Result<(), ConfigError> {
+        let TrainingSection { target, early_stopping, .. } = &self.training;
+        let asked = [
+            ("training.target", target.map(|target| target.quality)),
+            ("training.early_stopping", early_stopping.map(|patience| patience.quality)),
+        ];
+        for (key, quality) in asked {
+            let Some(quality) = quality else { continue };
+            if self.data.validation_split == 0.0 {
+                let problem = "needs rows to validate on: set data.validation_split above 0";
+                return Err(reader.fail(key, problem));
+            }
+            let loss = self.model.loss;
+            let problem = match (quality, loss.is_cross_entropy()) {
+                (Quality::Accuracy, false) => "has no accuracy: use mae or loss",
+                (Quality::Mae, true) => "has no mae: use accuracy or loss",
+                _ => continue,
+            };
+            return Err(reader.fail(key, format!("a model with loss {} {problem}", loss.name())));
+        }
+        Ok(())
     }
 
     /// Where the rows come from and how they are divided.
     #[must_use]
     pub fn division(&self) -> Division<'_> {
-        let DataSection { source, test, label, validation_split, test_split } = &self.data;
+        let DataSection { source, test, validation_split, test_split, .. } = &self.data;
+        let DataSection { label, categorical, ignore, .. } = &self.data;
         Division {
             source,
             test: test.as_ref(),
-            label,
+            columns: Columns { label, categorical, ignore },
             validation_split: *validation_split,
             test_split: *test_split,
             seed: self.seed,
@@ -205,6 +250,9 @@ fn data(reader: &Reader<'_>) -> Result<DataSection, ConfigError> {
         source,
         test: reader.source("data.test")?,
         label: reader.text("data.label")?.unwrap_or_default(),
+        categorical: reader.names("data.categorical")?,
+        ignore: reader.names("data.ignore")?,
+        scaling: reader.typed("data.scaling")?,
         validation_split: reader.fraction("data.validation_split")?,
         test_split: reader.fraction("data.test_split")?,
     };
@@ -232,6 +280,10 @@ fn training(reader: &Reader<'_>) -> Result<TrainingSection, ConfigError> {
         schedule: reader.typed("training.schedule")?,
         deterministic: reader.typed("training.deterministic")?,
         checkpoint_interval: reader.count("training.checkpoint_interval", 1..=CHECKPOINT_MAX)?,
+        early_stopping: reader.optional("training.early_stopping")?,
+        target: reader.optional("training.target")?,
+        max_time: reader.optional("training.max_time")?,
+        class_weights: reader.class_weights("training.class_weights")?,
     })
 }
 
@@ -257,6 +309,16 @@ fn fleet(reader: &Reader<'_>) -> Result<FleetSection, ConfigError> {
 fn path_or_none<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     let text = path.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
     serializer.serialize_str(&text)
+}
+
+fn text_or_none<S: Serializer>(
+    text: &Option<impl fmt::Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(present) => serializer.collect_str(present),
+        None => serializer.serialize_str(""),
+    }
 }
 
 fn source_or_none<S: Serializer>(

@@ -1,14 +1,17 @@
 //! Typed values out of the merged layers; each error says where the value was set.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use toml::Value;
 
 use super::error::{ConfigError, did_you_mean};
 use super::tree::{MODEL, Tree};
-use crate::data::{Source, embedded};
+use crate::data::weights::WEIGHT_MAX;
+use crate::data::{ClassWeights, Source, embedded};
 
 /// Reads values of a merged tree.
 pub(crate) struct Reader<'a> {
@@ -94,6 +97,64 @@ impl<'a> Reader<'a> {
             };
             self.fail(key, format!("{message}{hint}"))
         })
+    }
+
+    /// A value that reads itself from text or a whole number; "" and 0 mean none.
+    pub(crate) fn optional<T: FromStr<Err: fmt::Display>>(
+        &self,
+        key: &str,
+    ) -> Result<Option<T>, ConfigError> {
+        let text = match self.value(key) {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            other => return Err(self.fail(key, format!("{other} is not a text in quotes"))),
+        };
+        if text.is_empty() || text == "0" {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error: T::Err| self.fail(key, error.to_string()))
+    }
+
+    /// A list of names; a text is names with commas between them.
+    pub(crate) fn names(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        let problem = || self.fail(key, "is not a list of names, such as [\"id\", \"name\"]");
+        match self.value(key) {
+            Value::String(text) => {
+                let names = text.split(',').map(|name| name.trim().to_owned());
+                Ok(names.filter(|name| !name.is_empty()).collect())
+            }
+            Value::Array(items) => {
+                let name = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(problem);
+                items.iter().map(name).collect()
+            }
+            _ => Err(problem()),
+        }
+    }
+
+    /// What rows count, by their class.
+    pub(crate) fn class_weights(&self, key: &str) -> Result<ClassWeights, ConfigError> {
+        let table = match self.value(key) {
+            Value::String(word) if word.is_empty() => return Ok(ClassWeights::Equal),
+            Value::String(word) if word == "balanced" => return Ok(ClassWeights::Balanced),
+            Value::Table(table) => table,
+            other => {
+                let problem = format!(
+                    "{other} is neither \"balanced\" nor a table of classes, such as {{ rare = 5.0 }}"
+                );
+                return Err(self.fail(key, problem));
+            }
+        };
+        let weight = |(name, value): (&String, &Value)| {
+            let number = value.as_float().or(value.as_integer().map(|number| number as f64));
+            match number.filter(|number| *number > 0.0 && *number <= WEIGHT_MAX) {
+                Some(number) => Ok((name.clone(), number)),
+                None => Err(self.fail(
+                    key,
+                    format!("{value} of `{name}` is not a number above 0 and at most {WEIGHT_MAX}"),
+                )),
+            }
+        };
+        table.iter().map(weight).collect::<Result<_, _>>().map(ClassWeights::Table)
     }
 
     /// Where rows come from: a word, a path, or a table of two paths.

@@ -15,7 +15,7 @@ use super::reference;
 const DEFAULTS: &str = include_str!("default.toml");
 
 /// Keys whose value is replaced whole although it may be a table.
-const WHOLE: [&str; 2] = ["data.source", "data.test"];
+const WHOLE: [&str; 3] = ["data.source", "data.test", "training.class_weights"];
 
 /// The free-form part of a job: the spec of the model checks its own keys.
 pub(crate) const MODEL: &str = "model";

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 /// Passes a text on, and notes where its lines begin.
-pub(super) struct LineStarts<R> {
+pub(crate) struct LineStarts<R> {
     inner: R,
     /// Bytes passed on.
     offset: u64,
@@ -20,13 +20,13 @@ pub(super) struct LineStarts<R> {
 }
 
 impl<R: Read> LineStarts<R> {
-    pub(super) fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self { inner, offset: 0, line: 1, at_start: true, returned: false, starts: VecDeque::new() }
     }
 
     /// The first line that is not blank and begins at `offset` or later. Earlier ones are
     /// forgotten.
-    pub(super) fn line_from(&mut self, offset: u64) -> u64 {
+    pub(crate) fn line_from(&mut self, offset: u64) -> u64 {
         while self.starts.front().is_some_and(|&(start, _)| start < offset) {
             self.starts.pop_front();
         }

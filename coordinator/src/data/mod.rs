@@ -1,29 +1,38 @@
 //! Data sets: read from files, split into train, validation and test, cut into shards.
 //!
 //! - [`idx`] and [`table`] read files, [`embedded`] holds the data sets inside the binary
+//! - [`columns`] says what the columns of a table are, and makes values of words
 //! - [`split`] takes validation and test rows out by a seeded shuffle
+//! - [`scaling`] and [`weights`] look at the training rows: how inputs are scaled, what rows count
 //! - [`shard`] cuts the training rows into shards and any rows into batches for evaluation
 //!
 //! Values stay as they were read: a digit's pixels are bytes until the model scales them.
 
+pub mod columns;
 pub mod embedded;
 pub mod error;
 pub mod idx;
-mod lines;
+pub(crate) mod lines;
+pub mod scaling;
 pub mod shard;
 pub mod split;
 pub mod table;
+pub mod weights;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use model::{Plan, TargetKind, Targets};
 
+pub use columns::Columns;
 pub use error::DataError;
-pub use shard::{Cut, batches, cut};
+pub use scaling::Scaling;
+pub use shard::{Cut, batches, cut, cut_weighted};
 pub use split::{Division, Splits};
+pub use weights::ClassWeights;
 
 /// Where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,12 +93,24 @@ impl Inputs {
 /// What columns and classes are called: kept beside the model, so that it alone can predict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    /// One name for each value of a sample; empty when they have none (pixels).
+    /// The columns of a CSV file that are inputs; empty when values have no names (pixels).
     pub features: Vec<String>,
+    /// Those of the features that are words, with all their words in order.
+    pub categories: BTreeMap<String, Vec<String>>,
     /// One name for each class; empty for a regression.
     pub classes: Vec<String>,
     /// The column that held the target; empty when there was none.
     pub label: String,
+}
+
+impl Names {
+    /// Values of one sample: one for each feature that is a number, and one for each word of the
+    /// others.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        let values = |name: &String| self.categories.get(name).map_or(1, Vec::len);
+        self.features.iter().map(values).sum()
+    }
 }
 
 /// Samples with their targets.
@@ -199,13 +220,13 @@ fn gather<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Vec<T> {
 pub fn read(
     source: &Source,
     part: embedded::Part,
-    label: &str,
+    columns: Columns<'_>,
     kind: LabelKind,
     names: Option<&Names>,
 ) -> Result<Dataset, DataError> {
     let dataset = match source {
         Source::Embedded(name) => embedded::read(name, part, names)?,
-        Source::Table(path) => table::read(path, label, kind, names)?,
+        Source::Table(path) => table::read(path, columns, kind, names)?,
         Source::Idx { images, labels } => idx::read(images, labels, names)?,
     };
     match (&dataset.targets, kind) {

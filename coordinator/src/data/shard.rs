@@ -9,7 +9,7 @@ use protocol::shard::{self, ColumnInfo, Dtype};
 
 use super::{DataError, Dataset, Inputs};
 
-/// Room for a shard's header: two columns with short names and at most eight dimensions.
+/// Room for a shard's header: three columns with short names and at most eight dimensions.
 const HEADER_ROOM: usize = 256;
 
 const _: () = assert!(HEADER_ROOM < HEADER_BYTES_MAX);
@@ -33,7 +33,19 @@ pub struct Cut {
 /// # Errors
 /// When a sample does not fit into a shard, or there are too many of them.
 pub fn cut(dataset: &Dataset, seed: u64) -> Result<Vec<Cut>, DataError> {
-    let columns = columns(dataset);
+    cut_weighted(dataset, seed, &[])
+}
+
+/// [`cut`] with a weight for each class, which each row then carries; none = all count alike.
+///
+/// # Errors
+/// When a sample does not fit into a shard, or there are too many of them.
+pub fn cut_weighted(
+    dataset: &Dataset,
+    seed: u64,
+    class_weights: &[f32],
+) -> Result<Vec<Cut>, DataError> {
+    let columns = columns(dataset, !class_weights.is_empty());
     let row_bytes: usize = columns.iter().map(|info| info.elements() * info.dtype.bytes()).sum();
     let rows_max = (SHARD_BYTES_MAX - HEADER_ROOM) / row_bytes;
     let origin = dataset.origin.as_str();
@@ -54,12 +66,12 @@ pub fn cut(dataset: &Dataset, seed: u64) -> Result<Vec<Cut>, DataError> {
         .map(|index| {
             let start = index * rows / shards;
             let end = (index + 1) * rows / shards;
-            encode(&dataset.select(&order[start..end]), &columns)
+            encode(&dataset.select(&order[start..end]), &columns, class_weights)
         })
         .collect()
 }
 
-fn columns(dataset: &Dataset) -> [ColumnInfo; 2] {
+fn columns(dataset: &Dataset, is_weighted: bool) -> Vec<ColumnInfo> {
     let dtype = match dataset.inputs {
         Inputs::Bytes(_) => Dtype::U8,
         Inputs::Floats(_) => Dtype::F32,
@@ -68,13 +80,22 @@ fn columns(dataset: &Dataset) -> [ColumnInfo; 2] {
         Targets::Classes(_) => (Dtype::I32, Vec::new()),
         Targets::Values { width, .. } => (Dtype::F32, vec![width]),
     };
-    [
-        ColumnInfo { name: shard::INPUT.into(), dtype, shape: dataset.shape.clone() },
-        ColumnInfo { name: shard::TARGET.into(), dtype: target_dtype, shape: target_shape },
-    ]
+    let column = |name: &str, dtype, shape| ColumnInfo { name: name.into(), dtype, shape };
+    let mut columns = vec![
+        column(shard::INPUT, dtype, dataset.shape.clone()),
+        column(shard::TARGET, target_dtype, target_shape),
+    ];
+    if is_weighted {
+        columns.push(column(shard::WEIGHT, Dtype::F32, Vec::new()));
+    }
+    columns
 }
 
-fn encode(dataset: &Dataset, columns: &[ColumnInfo; 2]) -> Result<Cut, DataError> {
+fn encode(
+    dataset: &Dataset,
+    columns: &[ColumnInfo],
+    class_weights: &[f32],
+) -> Result<Cut, DataError> {
     let inputs = match &dataset.inputs {
         Inputs::Bytes(values) => values.clone(),
         Inputs::Floats(values) => floats(values),
@@ -83,9 +104,17 @@ fn encode(dataset: &Dataset, columns: &[ColumnInfo; 2]) -> Result<Cut, DataError
         Targets::Classes(classes) => classes.iter().flat_map(|class| class.to_le_bytes()).collect(),
         Targets::Values { values, .. } => floats(values),
     };
+    let weights = match &dataset.targets {
+        Targets::Classes(classes) if !class_weights.is_empty() => {
+            classes.iter().map(|class| class_weights[*class as usize]).collect()
+        }
+        _ => Vec::new(),
+    };
     let rows = dataset.rows() as u32;
-    let [input, target] = columns.clone();
-    let bytes = shard::encode(rows, &[(input, &inputs), (target, &targets)])
+    let values = [inputs, targets, floats(&weights)];
+    let columns: Vec<(ColumnInfo, &[u8])> =
+        columns.iter().cloned().zip(values.iter().map(Vec::as_slice)).collect();
+    let bytes = shard::encode(rows, &columns)
         .map_err(|error| DataError::content(dataset.origin.as_str(), error.to_string()))?;
     Ok(Cut { digest: Digest::of(&bytes), bytes, rows })
 }
@@ -112,6 +141,6 @@ pub fn batches(dataset: &Dataset, size: usize) -> impl Iterator<Item = Batch> + 
                 Targets::Values { width: *width, values }
             }
         };
-        Batch { inputs, targets, count: end - start }
+        Batch { inputs, targets, weights: Vec::new(), count: end - start }
     })
 }

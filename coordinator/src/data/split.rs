@@ -3,7 +3,7 @@
 use protocol::order::{self, PURPOSE_CUT};
 
 use super::embedded::Part;
-use super::{DataError, Dataset, LabelKind, Source, read};
+use super::{Columns, DataError, Dataset, LabelKind, Source, read};
 
 /// Index of the generator that takes validation rows; 0 is the order in which shards are cut.
 const VALIDATION: u64 = 1;
@@ -28,8 +28,8 @@ pub struct Division<'a> {
     pub source: &'a Source,
     /// Rows to test on; without it `test_split` of `source`.
     pub test: Option<&'a Source>,
-    /// The column of the target in a CSV file.
-    pub label: &'a str,
+    /// What the columns of a CSV file are.
+    pub columns: Columns<'a>,
     /// Part of the training rows that validates; 0 = none.
     pub validation_split: f64,
     /// Part of the rows that tests; 0 = none.
@@ -44,12 +44,12 @@ impl Splits {
     /// # Errors
     /// When a file is missing or damaged, or too few rows are left to train on.
     pub fn load(division: Division<'_>, kind: LabelKind) -> Result<Self, DataError> {
-        let Division { source, label, seed, .. } = division;
-        let rows = read(source, Part::Train, label, kind, None)?;
+        let Division { source, columns, seed, .. } = division;
+        let rows = read(source, Part::Train, columns, kind, None)?;
         let (rows, mut test) = take(rows, division.test_split, seed, TEST)?;
         let (train, validation) = take(rows, division.validation_split, seed, VALIDATION)?;
         if let Some(source) = division.test {
-            let rows = read(source, Part::Test, label, kind, Some(&train.names))?;
+            let rows = read(source, Part::Test, columns, kind, Some(&train.names))?;
             if rows.shape != train.shape {
                 let problem = format!(
                     "its samples have shape {:?}, those of {} {:?}",

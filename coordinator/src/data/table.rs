@@ -1,4 +1,5 @@
-//! CSV files: a header, one sample a line, features as numbers, the target in a named column.
+//! CSV files: a header, one sample a line, features as numbers or words, the target in a named
+//! column.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -9,21 +10,26 @@ use csv::StringRecord;
 
 use model::Targets;
 
+use super::columns::{Columns, Encoder, Meaning};
 use super::lines::LineStarts;
 use super::{DataError, Dataset, Inputs, LabelKind, Names, idx};
 
-/// Reads a training or test file: every column but `label` is a feature. With `names`, columns
-/// and classes are those of the training data.
+/// What may help where a job's data has a word instead of a number.
+const WORDS_HINT: &str =
+    "; if the column holds words, name it under data.categorical or data.ignore";
+
+/// Reads a training or test file: every column but the label and those that are ignored is a
+/// feature. With `names`, columns, words and classes are those of the training data.
 ///
 /// # Errors
 /// When the file is missing, or a line, column or cell is not what it should be.
 pub fn read(
     path: &Path,
-    label: &str,
+    columns: Columns<'_>,
     kind: LabelKind,
     names: Option<&Names>,
 ) -> Result<Dataset, DataError> {
-    parse(&path.display().to_string(), open(path)?, label, kind, names)
+    parse(&path.display().to_string(), open(path)?, columns, kind, names)
 }
 
 /// [`read`] for the content of a file; `origin` names it in messages.
@@ -33,26 +39,26 @@ pub fn read(
 pub fn parse(
     origin: &str,
     reader: impl Read,
-    label: &str,
+    columns: Columns<'_>,
     kind: LabelKind,
     names: Option<&Names>,
 ) -> Result<Dataset, DataError> {
+    let label = columns.label;
     let mut lines = Lines::new(reader, origin)?;
     let label_index = lines.label_index(label)?;
-    let columns = match names {
-        Some(names) => lines.indices(&names.features)?,
-        None => (0..lines.header.len()).filter(|&index| index != label_index).collect(),
+    let mut encoder = match names {
+        Some(names) => Encoder::known(names),
+        None => lines.encoder(&columns)?,
     };
-    if columns.is_empty() {
+    let places = lines.places_of(&encoder)?;
+    if places.is_empty() {
         return Err(DataError::content(origin, format!("has no column besides `{label}`")));
     }
     let mut inputs = Vec::new();
     let mut cells: Vec<(u64, String)> = Vec::new();
     let mut values = Vec::new();
     while lines.advance()? {
-        for &column in &columns {
-            inputs.push(lines.number(column)?);
-        }
+        lines.encode(&mut encoder, &places, &mut inputs)?;
         match kind {
             LabelKind::Class => cells.push((lines.line, lines.text(label_index)?.to_owned())),
             LabelKind::Number => values.push(lines.number(label_index)?),
@@ -63,12 +69,20 @@ pub fn parse(
         LabelKind::Class => classes(&cells, known, origin, label)?,
         LabelKind::Number => (Targets::Values { width: 1, values }, Vec::new()),
     };
-    let features: Vec<String> = columns.iter().map(|&index| lines.header[index].clone()).collect();
+    let names = match names {
+        Some(names) => Names { label: label.to_owned(), classes, ..names.clone() },
+        None => Names {
+            features: encoder.columns.iter().map(|(name, _)| name.clone()).collect(),
+            categories: encoder.categories(),
+            classes,
+            label: label.to_owned(),
+        },
+    };
     Ok(Dataset {
-        inputs: Inputs::Floats(inputs),
-        shape: vec![features.len() as u32],
+        inputs: Inputs::Floats(encoder.expand(inputs)),
+        shape: vec![names.width() as u32],
         targets,
-        names: Names { features, classes, label: label.to_owned() },
+        names,
         origin: origin.to_owned(),
     })
 }
@@ -122,18 +136,20 @@ fn classes(
 /// The features of a CSV file to predict, read a few rows at a time.
 pub struct Features<R> {
     lines: Lines<R>,
-    columns: Vec<usize>,
+    encoder: Encoder,
+    places: Vec<usize>,
 }
 
 impl<R: Read> Features<R> {
-    /// Finds the columns `names` in the header; other columns are ignored.
+    /// Finds the features in the header; other columns are ignored.
     ///
     /// # Errors
     /// When the header cannot be read or lacks a column.
-    pub fn new(reader: R, origin: &str, names: &[String]) -> Result<Self, DataError> {
+    pub fn new(reader: R, origin: &str, names: &Names) -> Result<Self, DataError> {
         let lines = Lines::new(reader, origin)?;
-        let columns = lines.indices(names)?;
-        Ok(Self { lines, columns })
+        let encoder = Encoder::known(names);
+        let places = lines.places_of(&encoder)?;
+        Ok(Self { lines, encoder, places })
     }
 
     /// The next rows, at most `rows`, one after the other; empty at the end.
@@ -141,16 +157,14 @@ impl<R: Read> Features<R> {
     /// # Errors
     /// When a line or cell is not what it should be.
     pub fn next_rows(&mut self, rows: usize) -> Result<Vec<f32>, DataError> {
-        let mut values = Vec::with_capacity(rows * self.columns.len());
+        let mut values = Vec::with_capacity(rows * self.places.len());
         for _ in 0..rows {
             if !self.lines.advance()? {
                 break;
             }
-            for &column in &self.columns {
-                values.push(self.lines.number(column)?);
-            }
+            self.lines.encode(&mut self.encoder, &self.places, &mut values)?;
         }
-        Ok(values)
+        Ok(self.encoder.expand(values))
     }
 }
 
@@ -208,8 +222,39 @@ impl<R: Read> Lines<R> {
         self.index(label)
     }
 
-    fn indices(&self, names: &[String]) -> Result<Vec<usize>, DataError> {
-        names.iter().map(|name| self.index(name)).collect()
+    /// For new data: the columns that are inputs, all of which have to be there.
+    fn encoder(&self, columns: &Columns<'_>) -> Result<Encoder, DataError> {
+        for name in columns.categorical.iter().chain(columns.ignore) {
+            self.index(name)?;
+        }
+        let is_input = |name: &&String| *name != columns.label && !columns.ignore.contains(name);
+        let names = self.header.iter().filter(is_input).cloned().collect();
+        Ok(Encoder::new(names, columns.categorical))
+    }
+
+    /// Where each column of an encoder stands.
+    fn places_of(&self, encoder: &Encoder) -> Result<Vec<usize>, DataError> {
+        encoder.columns.iter().map(|(name, _)| self.index(name)).collect()
+    }
+
+    /// Appends the line's inputs: one number for each column.
+    fn encode(
+        &self,
+        encoder: &mut Encoder,
+        places: &[usize],
+        values: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
+        let hint = if encoder.is_new { WORDS_HINT } else { "" };
+        for ((_, meaning), &place) in encoder.columns.iter_mut().zip(places) {
+            values.push(match meaning {
+                Meaning::Number => self.number_or(place, hint)?,
+                Meaning::Words(words) => {
+                    let number = words.number(self.text(place)?);
+                    number.map_err(|problem| self.cell(place, problem))? as f32
+                }
+            });
+        }
+        Ok(())
     }
 
     fn index(&self, name: &str) -> Result<usize, DataError> {
@@ -244,11 +289,16 @@ impl<R: Read> Lines<R> {
     }
 
     fn number(&self, column: usize) -> Result<f32, DataError> {
+        self.number_or(column, "")
+    }
+
+    /// A number; if it is none, `hint` says more.
+    fn number_or(&self, column: usize, hint: &str) -> Result<f32, DataError> {
         let text = self.text(column)?;
         match text.parse::<f32>() {
             Ok(number) if number.is_finite() => Ok(number),
             Ok(_) => Err(self.cell(column, format!("`{text}` is not a finite number"))),
-            Err(_) => Err(self.cell(column, format!("`{text}` is not a number"))),
+            Err(_) => Err(self.cell(column, format!("`{text}` is not a number{hint}"))),
         }
     }
 
@@ -262,7 +312,8 @@ impl<R: Read> Lines<R> {
     }
 }
 
-fn broken(origin: &str, line: u64, error: &csv::Error) -> DataError {
+/// A line that cannot be read.
+pub(crate) fn broken(origin: &str, line: u64, error: &csv::Error) -> DataError {
     let problem = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "is not text in UTF-8".to_owned(),
         _ => format!("cannot be read: {error}"),

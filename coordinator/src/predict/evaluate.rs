@@ -10,7 +10,7 @@ use super::rows::columns;
 use crate::cli::{EvaluateArgs, Failure, answer};
 use crate::config;
 use crate::data::embedded::{self, Part};
-use crate::data::{Dataset, LabelKind, Source, Splits, batches};
+use crate::data::{Columns, Dataset, LabelKind, Source, Splits, batches};
 use crate::storage::{Found, ModelFile, find};
 
 /// What a model reaches on rows whose answers are known.
@@ -86,7 +86,8 @@ fn given(path: &Path, model: &ModelFile) -> anyhow::Result<Dataset> {
     };
     let kind = LabelKind::of(model.plan.spec().loss);
     let names = &model.names;
-    Ok(crate::data::read(&source, Part::Test, &names.label, kind, Some(names))?)
+    let label = Columns::numbers(&names.label);
+    Ok(crate::data::read(&source, Part::Test, label, kind, Some(names))?)
 }
 
 /// The test rows of the run's own job, divided as they were then.

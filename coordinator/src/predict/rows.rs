@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::data::embedded::{self, Part};
 use crate::data::table::Features;
-use crate::data::{DataError, Inputs, check_shape, idx};
+use crate::data::{DataError, Inputs, Names, check_shape, idx};
 use crate::storage::ModelFile;
 
 /// Rows from any source.
@@ -70,14 +70,14 @@ fn open_file(path: &Path, origin: &str, model: &ModelFile) -> Result<Source, Dat
 
 fn table(reader: Box<dyn Read>, origin: &str, model: &ModelFile) -> Result<Source, DataError> {
     let names = columns(origin, model)?;
-    check_shape(origin, &[names.len() as u32], &model.plan)?;
+    check_shape(origin, &[names.width() as u32], &model.plan)?;
     Ok(Source::Table(Box::new(Features::new(reader, origin, names)?)))
 }
 
 /// Names of the columns that the model takes from a CSV file.
-pub(super) fn columns<'a>(origin: &str, model: &'a ModelFile) -> Result<&'a [String], DataError> {
-    let names = &model.names.features;
-    if names.is_empty() {
+pub(super) fn columns<'a>(origin: &str, model: &'a ModelFile) -> Result<&'a Names, DataError> {
+    let names = &model.names;
+    if names.features.is_empty() {
         let problem = "is read as CSV, but the model was trained on images, which have no columns";
         return Err(DataError::content(origin, problem));
     }

@@ -7,7 +7,7 @@ use model::{Plan, Spec};
 
 use super::*;
 use crate::cli::{EvaluateArgs, Format};
-use crate::data::Names;
+use crate::data::{Columns, Names};
 use crate::storage::write_model;
 
 /// Two features, three classes; the outputs are the rows of a softmax over `x * kernel`.
@@ -20,6 +20,7 @@ fn model_file(folder: &Path, loss: &str, layers: &str, parameters: &[f32]) -> Pa
         features: vec!["a".into(), "b".into()],
         classes: vec!["no".into(), "yes".into(), "a,b".into()],
         label: "kind".into(),
+        ..Names::default()
     };
     let path = folder.join("m.safetensors");
     write_model(&path, &plan, &names, parameters).unwrap();
@@ -123,7 +124,9 @@ fn a_regression_gives_values_and_their_error() {
     let source = crate::data::Source::Table(data);
     let kind = crate::data::LabelKind::Number;
     let part = crate::data::embedded::Part::Test;
-    let dataset = crate::data::read(&source, part, "kind", kind, Some(&file.names)).unwrap();
+    let dataset =
+        crate::data::read(&source, part, Columns::numbers("kind"), kind, Some(&file.names))
+            .unwrap();
     let predictor = load(&file).unwrap();
     let metrics = evaluation(&predictor, crate::data::batches(&dataset, 1)).unwrap();
     let found = Evaluation::of(&metrics, file.plan.spec().loss);

@@ -19,6 +19,7 @@ use super::pulls::Pulls;
 use super::sessions::Sessions;
 use super::tally::Tally;
 use super::{ControlEvent, DataCommand};
+use crate::goals::{Span, Verdict};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
 const RETURN_TIME: Duration = Duration::from_secs(30);
@@ -60,9 +61,13 @@ pub struct Control {
     /// The deltas of a round are merged together.
     deterministic: bool,
     /// How the run is to end once its round has.
-    stop_after_round: Option<Ending>,
+    pub(super) stop_after_round: Option<Ending>,
     pub(super) pulls: Pulls,
     evaluations_due: u32,
+    /// Longest time of training.
+    pub(super) max_time: Option<Span>,
+    /// What validation has decided before this start.
+    verdict: Option<Verdict>,
     /// Local worker processes at the start.
     local_workers: usize,
     /// Local worker processes that still run; none before the first one ended.
@@ -114,6 +119,10 @@ pub struct Parts {
     pub tally: Tally,
     /// The run is deterministic.
     pub deterministic: bool,
+    /// Longest time of training, earlier starts included.
+    pub max_time: Option<Span>,
+    /// What validation has decided already, in a run that goes on.
+    pub verdict: Option<Verdict>,
     /// Least time between two checkpoints.
     pub checkpoint_interval: Duration,
     /// What each checkpoint holds beside the state of engine and tally.
@@ -147,6 +156,8 @@ impl Control {
             deterministic: parts.deterministic,
             stop_after_round: None,
             evaluations_due: 0,
+            max_time: parts.max_time,
+            verdict: parts.verdict,
             local_workers: parts.local_workers,
             processes: None,
             deserted_at: None,
@@ -166,6 +177,9 @@ impl Control {
     ) -> (Ending, Tally, Status) {
         // A run that waits for its first worker has no event that would show it.
         self.publish();
+        if let Some(verdict) = self.verdict.take() {
+            self.decided(&verdict);
+        }
         while !self.finished || self.evaluations_due > 0 || !self.held.is_empty() {
             let wake = self.engine.wake_at().map(|at| self.started + Duration::from_micros(at.0));
             tokio::select! {
@@ -177,6 +191,7 @@ impl Control {
                 () = self.pulls.ready(Instant::now()) => {}
                 () = sleep_until(wake) => self.tell(Event::Tick),
                 () = sleep_until(self.deserted_at), if !self.finished => self.check_deserted(),
+                () = sleep_until(self.time_up_at()) => self.stop_in_time(),
                 () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
                 () = sleep_until(self.keeping.due()) => {}
                 () = sleep_until(self.show_at) => {}
@@ -248,11 +263,14 @@ impl Control {
                     self.tell(Event::Merged { version });
                 }
             }
-            ControlEvent::Evaluated(record) => {
+            ControlEvent::Evaluated { record, verdict } => {
                 self.evaluations_due = self.evaluations_due.saturating_sub(1);
                 let epochs = self.engine.status().epochs;
                 self.display.epoch(&record, epochs);
                 self.board.epoch(&record);
+                if let Some(verdict) = verdict {
+                    self.decided(&verdict);
+                }
             }
             ControlEvent::ProcessEnded { name, failure, left } => {
                 self.process_ended(&name, failure, left);
@@ -307,9 +325,9 @@ impl Control {
         }
     }
 
-    fn stop(&mut self, ending: Ending) {
+    pub(super) fn stop(&mut self, ending: Ending) {
         // Half of a deterministic round cannot be kept: its workers finish it first.
-        let asked = matches!(ending, Ending::Interrupted | Ending::Restarting);
+        let asked = ending.is_orderly();
         if self.deterministic && asked && self.ending.is_none() && self.engine.is_mid_round() {
             self.stop_after_round.get_or_insert(ending);
             return;

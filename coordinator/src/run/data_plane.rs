@@ -89,8 +89,18 @@ impl DataPlane {
             }
         };
         let (deltas, encoded) = (HashMap::new(), None);
-        let mut state =
-            State { master, version, table, codec, examiner, deltas, encoded, events, evaluation, board };
+        let mut state = State {
+            master,
+            version,
+            table,
+            codec,
+            examiner,
+            deltas,
+            encoded,
+            events,
+            evaluation,
+            board,
+        };
         let alarm = Alarm(state.events.clone());
         let thread = thread::Builder::new().name("herd-merge".to_owned()).spawn(move || {
             let _alarm = alarm;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{Alarm, ControlEvent};
 use crate::data::{Dataset, Names, batches};
+use crate::goals::{Judge, Measured};
 use crate::predict::evaluation;
 use crate::storage::{self, BEST, BestRecord, Checkpoint, METRICS, RunFolder, Store};
 
@@ -53,6 +54,16 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
+    /// What validation measured.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        Measured {
+            loss: self.validation_loss,
+            accuracy: self.validation_accuracy,
+            mae: self.validation_mae,
+        }
+    }
+
     /// All lines of a run's metrics.
     ///
     /// # Errors
@@ -123,6 +134,10 @@ pub struct Outcome {
     pub test: Option<Metrics>,
     /// That model on the validation samples.
     pub validation: Option<Metrics>,
+    /// Whether the target is met; nothing when there was none.
+    pub target_met: Option<bool>,
+    /// What to say of a target that is not met.
+    pub missed: Option<String>,
     /// BLAKE3 of the last parameters, little-endian, in the order of the shape table: equal for
     /// runs that came to the same.
     pub digest: Digest,
@@ -139,6 +154,8 @@ pub struct Evaluation {
     pub store: Store,
     /// What validated best before, in a run that goes on.
     pub best: Option<BestRecord>,
+    /// Says when it is enough, and what is best; it has seen the epochs before.
+    pub judge: Judge,
     /// Names for the model file.
     pub names: Names,
     /// For statistics of batch normalization.
@@ -253,18 +270,20 @@ impl Finisher {
                     continue;
                 }
             };
+            let mut verdict = None;
             if let Some(metrics) = self.validate(master)? {
                 let finite = |value: f64| Some(value).filter(|value| value.is_finite());
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
                 self.keep_best(record.epoch, metrics)?;
+                verdict = self.evaluation.judge.see(record.epoch, &record.measured());
             }
             // Nobody waits for a place when the run is over.
             let _ = freed.send(());
             self.evaluation.folder.append_metrics(&record)?;
             // Nobody listens any more when the run was stopped.
-            let _ = events.blocking_send(ControlEvent::Evaluated(record));
+            let _ = events.blocking_send(ControlEvent::Evaluated { record, verdict });
         }
         Ok(())
     }
@@ -317,8 +336,10 @@ impl Finisher {
     }
 
     fn keep_best(&mut self, epoch: u32, metrics: Metrics) -> anyhow::Result<()> {
-        let better = self.best.as_ref().is_none_or(|best| metrics.loss() < best.metrics.loss());
-        if better && metrics.loss().is_finite() {
+        let judge = &self.evaluation.judge;
+        let better = self.best.as_ref().is_none_or(|best| judge.prefers(&metrics, &best.metrics));
+        // Epochs that were under way when it was decided are late: how many there are is chance.
+        if better && metrics.loss().is_finite() && judge.verdict().is_none() {
             let path = self.evaluation.folder.keep_candidate()?;
             self.best = Some(Best { epoch, metrics, path });
         }
@@ -346,7 +367,10 @@ impl Finisher {
         self.predictor.load(&values)?;
         let test = self.evaluation.test.as_ref();
         let test = test.map(|test| evaluation(&self.predictor, batches(test, BATCH_ROWS)));
-        Ok(Outcome { model, best_epoch, test: test.transpose()?, validation, digest })
+        let test = test.transpose()?;
+        let judge = &self.evaluation.judge;
+        let (target_met, missed) = (judge.is_met(), judge.missed());
+        Ok(Outcome { model, best_epoch, test, validation, target_met, missed, digest })
     }
 }
 

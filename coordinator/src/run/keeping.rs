@@ -109,7 +109,7 @@ impl Control {
     pub(super) fn keep_last(&mut self) {
         let ending = self.ending.as_ref().unwrap_or(&Ending::Complete);
         if !self.keeping.failed {
-            self.order_checkpoint(*ending == Ending::Complete);
+            self.order_checkpoint(ending.is_complete());
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`parallel`]: merging on several cores; [`hogwild`]: merging several deltas at once
 //! - [`sessions`]: who is connected, lost, back
+//! - [`goals`]: when a run ends before its last epoch
 //! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
@@ -18,6 +19,7 @@ mod data_plane;
 mod ending;
 mod evaluation;
 mod exposition;
+mod goals;
 mod grants;
 mod history;
 mod hogwild;
@@ -33,6 +35,7 @@ use engine::merge::MergeOrder;
 use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
 use tokio::sync::mpsc;
 
+use crate::goals::Verdict;
 use crate::storage::Checkpoint;
 
 pub use board::{Board, Ended};
@@ -143,7 +146,12 @@ pub enum ControlEvent {
         version: Option<Version>,
     },
     /// An epoch was evaluated.
-    Evaluated(EpochRecord),
+    Evaluated {
+        /// What was measured.
+        record: EpochRecord,
+        /// The run is to end with it.
+        verdict: Option<Verdict>,
+    },
     /// A local worker process ended.
     ProcessEnded {
         /// Its name.

@@ -271,6 +271,12 @@ impl Tally {
         self.time_before + between(self.first_lease, Some(now))
     }
 
+    /// When training will have taken so long; nothing before the first lease.
+    #[must_use]
+    pub fn moment_of(&self, time: Duration) -> Option<Instant> {
+        self.first_lease?.checked_add(time.saturating_sub(self.time_before))
+    }
+
     /// Merged samples per second of the training time since this start.
     #[must_use]
     pub fn samples_per_second(&self) -> f64 {

@@ -85,6 +85,10 @@ impl Shown {
         Ok(Self { name, state, report, tables, parameters, checked })
     }
 
+    fn is_complete(&self) -> bool {
+        self.checked.as_ref().is_some_and(|(record, _)| record.complete)
+    }
+
     fn state_words(&self) -> String {
         match self.report.process {
             Some(process) if process > 0 => format!("{} (process {process})", self.state),

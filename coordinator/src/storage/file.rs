@@ -1,6 +1,7 @@
 //! Models as safetensors: f32 tensors with the names and shapes of the shape table, and in the
 //! metadata all that prediction needs besides. Other tools open the same file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -20,8 +21,14 @@ const SPEC: &str = "herd.spec";
 const CLASSES: &str = "herd.classes";
 /// Metadata key of the features' names, a JSON list.
 const FEATURES: &str = "herd.features";
+/// Metadata key of the words of features that are words, a JSON object of lists; left out when there
+/// are none.
+const CATEGORIES: &str = "herd.categories";
 /// Metadata key of the name of the target's column, as it is.
 const LABEL: &str = "herd.label";
+
+/// The words of each column of words.
+type Categories = BTreeMap<String, Vec<String>>;
 
 /// Begins the names of the momentum's tensors in a checkpoint.
 pub(super) const MOMENTUM: &str = "momentum/";
@@ -84,12 +91,15 @@ fn model<'a>(
     parameters: &'a [f32],
 ) -> Result<Content<'a>, StorageError> {
     let list = |names: &[String]| serde_json::json!(names).to_string();
-    let metadata = [
+    let mut metadata = vec![
         (SPEC, plan.spec().to_json()),
         (CLASSES, list(&names.classes)),
         (FEATURES, list(&names.features)),
         (LABEL, names.label.clone()),
     ];
+    if !names.categories.is_empty() {
+        metadata.push((CATEGORIES, serde_json::json!(names.categories).to_string()));
+    }
     Content::new(path, plan.tensors(), vec![("", parameters)], &metadata)
 }
 
@@ -189,12 +199,30 @@ impl ModelFile {
             .map_err(|error| StorageError::model(path, format!("metadata `{SPEC}`: {error}")))?;
         let names = Names {
             features: list(FEATURES)?,
+            categories: categories(path, metadata.get(CATEGORIES))?,
             classes: list(CLASSES)?,
             label: text(LABEL)?.clone(),
         };
         let parameters = parameters(path, content, plan.tensors(), "")?;
         Ok(Self { plan, names, parameters })
     }
+}
+
+/// The words of columns, in which none may stand twice.
+fn categories(path: &Path, text: Option<&String>) -> Result<Categories, StorageError> {
+    let Some(text) = text else { return Ok(Categories::new()) };
+    let fail = |problem: &str| {
+        StorageError::model(
+            path,
+            format!("metadata `{CATEGORIES}` is no table of words: {problem}"),
+        )
+    };
+    let read: Categories = serde_json::from_str(text).map_err(|error| fail(&error.to_string()))?;
+    let is_twice = |words: &Vec<String>| words.iter().collect::<BTreeSet<_>>().len() < words.len();
+    if read.values().any(is_twice) {
+        return Err(fail("a word stands twice"));
+    }
+    Ok(read)
 }
 
 /// Reads the values of the tensors in `table` from any safetensors file that holds exactly them; in a

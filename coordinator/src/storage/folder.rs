@@ -90,6 +90,14 @@ impl RunFolder {
         Ok(Self { path, metrics })
     }
 
+    /// Writes the model as it is trained, where that is more than the job says.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_spec(&self, spec: &Spec) -> Result<(), StorageError> {
+        write_whole(&self.path.join(SPEC), [spec.to_json().as_bytes()])
+    }
+
     /// Opens the folder of a run that goes on from a checkpoint, and cuts its metrics to the
     /// length that they had then.
     ///

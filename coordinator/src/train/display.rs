@@ -36,7 +36,7 @@ impl Log {
 
 /// Prints one line where no bar can be disturbed: before a run starts and after it has ended.
 #[allow(clippy::print_stderr, reason = "this is the command line")]
-pub(super) fn eprint_line(line: &str) {
+pub(crate) fn eprint_line(line: &str) {
     eprintln!("{line}");
 }
 

@@ -39,6 +39,7 @@ use serving::Serving;
 use start::Start;
 use summary::Summary;
 
+pub(crate) use display::eprint_line;
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -91,7 +92,9 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     report(&folder, summary.value());
     if summary.ending.goes_on() {
         let folder = summary.folder.display();
-        display::eprint_line(&format!("to go on: herd train --resume {folder}"));
+        let more =
+            if matches!(summary.ending, Ending::TimeUp(_)) { " --max-time TIME" } else { "" };
+        display::eprint_line(&format!("to go on: herd train --resume {folder}{more}"));
     }
     let linger = if summary.ending == Ending::Restarting { Duration::ZERO } else { linger };
     runtime.block_on(serving.end(linger));
@@ -102,7 +105,8 @@ pub fn train(args: &TrainArgs) -> anyhow::Result<()> {
     {
         return Err(nothing_learnt(&summary.status));
     }
-    match (summary.ending == Ending::Failed, cut_short(summary.ending)) {
+    let missed = summary.outcome.missed.map(Failure::Target);
+    match (summary.ending == Ending::Failed, cut_short(summary.ending).or(missed)) {
         (_, Some(failure)) => Err(failure.into()),
         (true, None) => Err(anyhow::anyhow!("a thread of the run failed")),
         (false, None) => Ok(()),
@@ -123,7 +127,11 @@ fn cut_short(ending: Ending) -> Option<Failure> {
         Ending::Interrupted => Some(Failure::Interrupted),
         Ending::Restarting => Some(Failure::Terminated),
         Ending::Deserted(reason) => Some(Failure::Network(reason)),
-        Ending::Complete | Ending::Failed => None,
+        Ending::Complete
+        | Ending::TargetMet(_)
+        | Ending::NoProgress(_)
+        | Ending::TimeUp(_)
+        | Ending::Failed => None,
     }
 }
 
@@ -170,6 +178,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         folder,
         store,
         best: before.best,
+        judge: before.judge.clone(),
         names: splits.train.names.clone(),
         train: splits.train,
         validation: splits.validation,
@@ -212,6 +221,8 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         board: board.clone(),
         tally: before.tally,
         deterministic: job.training.deterministic,
+        max_time: job.training.max_time,
+        verdict: before.judge.verdict().cloned(),
         checkpoint_interval: Duration::from_secs(job.training.checkpoint_interval.into()),
         constants: Constants { shards: rows, data: data_name, traffic: traffic.clone() },
     });
@@ -234,7 +245,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let outcome = finishing.await??;
     processes.wait().await;
     let Some(outcome) = outcome else {
-        return Err(cut_short(ending).map_or_else(|| nothing_learnt(&status), Into::into));
+        return Err(nothing_trained(ending, &status));
     };
     let bytes = (traffic.up.load(Ordering::Relaxed), traffic.down.load(Ordering::Relaxed));
     board.end(&Ended {
@@ -275,6 +286,15 @@ fn summarise(
         bytes_down,
         status: status.clone(),
     }
+}
+
+/// What to say of a run that ended before anything was merged.
+fn nothing_trained(ending: Ending, status: &Status) -> anyhow::Error {
+    if let Ending::TimeUp(sentence) = ending {
+        let message = format!("{sentence}, before anything was merged: give it more");
+        return Failure::Target(message).into();
+    }
+    cut_short(ending).map_or_else(|| nothing_learnt(status), Into::into)
 }
 
 /// What to say of a run whose samples were refused.

@@ -9,7 +9,8 @@ use protocol::message::ShardInfo;
 use super::RUN;
 use crate::cli::{Failure, TrainArgs};
 use crate::config::{self, Job};
-use crate::data::{self, Cut, LabelKind, Splits};
+use crate::data::{self, Cut, LabelKind, Scaling, Splits};
+use crate::goals::Judge;
 use crate::storage;
 
 /// A checked job with its data.
@@ -37,7 +38,12 @@ fn load(job: Job) -> anyhow::Result<Prepared> {
     let plan = Plan::new(&job.model)?;
     let splits = Splits::load(job.division(), LabelKind::of(job.model.loss))?;
     splits.train.check(&plan)?;
-    let shards = data::cut(&splits.train, job.seed)?;
+    let plan = match job.data.scaling {
+        Scaling::None => plan,
+        Scaling::Standard => Plan::new(&data::scaling::scaled(&job.model, &splits.train)?)?,
+    };
+    let weights = job.training.class_weights.of(&splits.train)?;
+    let shards = data::cut_weighted(&splits.train, job.seed, &weights)?;
     let initial = match &job.init {
         Some(path) => storage::read_parameters(path, plan.tensors())?,
         None => plan.initial(job.seed),
@@ -45,17 +51,20 @@ fn load(job: Job) -> anyhow::Result<Prepared> {
     Ok(Prepared { job, plan, splits, shards, initial })
 }
 
-/// Flags that a run which goes on may be given: who trains it, and where it is reached.
-const FLEET: [&str; 5] = ["workers", "min_workers", "device", "listen", "linger"];
+/// Flags that a run which goes on may be given: who trains it, where it is reached, and how long.
+const FLEET: [&str; 6] = ["workers", "min_workers", "device", "listen", "linger", "max_time"];
 
-/// Reads the job of the run in `folder` again, with other flags for its fleet alone.
+/// Reads the job of the run in `folder` again, with other flags for its fleet and its time alone.
 pub(super) fn prepare_again(args: &TrainArgs, folder: &Path) -> anyhow::Result<Prepared> {
     let settings = args.settings()?;
-    let of_fleet = |key: &str| FLEET.contains(&key.strip_prefix("fleet.").unwrap_or(key));
+    let of_fleet = |key: &str| {
+        let name = key.strip_prefix("fleet.").or(key.strip_prefix("training.")).unwrap_or(key);
+        FLEET.contains(&name)
+    };
     if let Some(other) = settings.iter().find(|setting| !of_fleet(&setting.key)) {
         return Err(Failure::Usage(format!(
             "{} cannot change in a run that goes on: with --resume there may be --workers, \
-             --min-workers, --device, --listen and --linger",
+             --min-workers, --device, --listen, --linger and --max-time",
             other.flag
         ))
         .into());
@@ -76,6 +85,11 @@ pub(super) fn shard_info(shard: &Cut) -> ShardInfo {
 }
 
 impl Prepared {
+    /// Who says when it is enough, before the first epoch.
+    pub(super) fn judge(&self) -> Judge {
+        Judge::new(self.job.training.target, self.job.training.early_stopping)
+    }
+
     /// Names the training data: shards have the digest of their content.
     pub(super) fn data_name(&self) -> String {
         let digests: Vec<u8> = self.shards.iter().flat_map(|shard| shard.digest.0).collect();

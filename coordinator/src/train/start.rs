@@ -14,6 +14,7 @@ use super::display;
 use super::prepare::{self, Prepared};
 use super::summary::grouped;
 use crate::cli::{Failure, TrainArgs};
+use crate::goals::{Judge, Span};
 use crate::run::{EpochRecord, Shell, Tally};
 use crate::server;
 use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
@@ -40,6 +41,8 @@ pub(super) struct Before {
     pub(super) tally: Tally,
     pub(super) records: Vec<EpochRecord>,
     pub(super) shell: Shell,
+    /// Has seen the epochs so far.
+    pub(super) judge: Judge,
     /// For people: where the run goes on.
     pub(super) goes_on: Option<String>,
 }
@@ -49,6 +52,7 @@ pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<S
     // The port before the folder: a run that cannot listen leaves nothing behind.
     let listener = runtime.block_on(listen(&prepared.job.fleet.listen))?;
     let folder = RunFolder::create(&prepared.job)?;
+    folder.write_spec(prepared.plan.spec())?;
     let mut store = Store::create(folder.path())?;
     let token = new_token()?;
     let hash = blake3::hash(token.as_bytes());
@@ -58,7 +62,8 @@ pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<S
     // Taken: a second copy would stay as long as the run.
     let initial = std::mem::take(&mut prepared.initial);
     let master = Master::new(prepared.plan.tensors(), initial, version)?;
-    let (tokens, before) = (vec![hash], Before::default());
+    let before = Before { judge: prepared.judge(), ..Before::default() };
+    let tokens = vec![hash];
     Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
 }
 
@@ -89,6 +94,9 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
         ))
         .into());
     }
+    if let Some(shell) = &shell {
+        check_time(&path, shell, prepared.job.training.max_time)?;
+    }
     let kept = store.address()?.filter(|_| args.listen.is_none());
     let listener = match kept {
         Some(address) => runtime.block_on(listen_again(address))?,
@@ -105,7 +113,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
         None => {
             let master = Master::new(table, initial, version)?;
             let goes_on = Some("from the start, as there is no checkpoint yet".to_owned());
-            let before = Before { goes_on, ..Before::default() };
+            let before = Before { judge: prepared.judge(), goes_on, ..Before::default() };
             (Engine::new(config)?, master, RunFolder::reopen(&path, 0)?, before)
         }
         Some((Loaded { record, workers, values, momentum, .. }, shell)) => {
@@ -114,6 +122,10 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
             let master = Master::restore(table, values, momentum, version)?;
             let folder = RunFolder::reopen(&path, record.metrics_bytes)?;
             let records = EpochRecord::read_all(&path)?;
+            let mut judge = prepared.judge();
+            for record in &records {
+                judge.see(record.epoch, &record.measured());
+            }
             let status = engine.status();
             let tally = Tally::restored(workers, &shell, status.merged_samples);
             let goes_on = Some(format!(
@@ -123,7 +135,8 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
                 grouped(status.total_samples),
                 records.len()
             ));
-            (engine, master, folder, Before { best: record.best, tally, records, shell, goes_on })
+            let best = record.best;
+            (engine, master, folder, Before { best, tally, records, shell, judge, goes_on })
         }
     };
     Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
@@ -136,6 +149,19 @@ fn complete(path: &Path) -> anyhow::Error {
          start a new run with --init {path}/final.safetensors"
     ))
     .into()
+}
+
+/// Refuses to go on with a run whose time is up, but for a second: it would end at once.
+fn check_time(path: &Path, shell: &Shell, max_time: Option<Span>) -> anyhow::Result<()> {
+    let Some(span @ Span(time)) = max_time else { return Ok(()) };
+    if shell.seconds + 1.0 < time.as_secs_f64() {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Failure::Usage(format!(
+        "{path}: this run has used the {span} that it may train; give it more with --max-time"
+    ))
+    .into())
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {

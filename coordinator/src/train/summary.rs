@@ -30,6 +30,8 @@ pub(super) struct Summary {
 #[derive(Debug, Serialize)]
 struct Json<'a> {
     ending: &'static str,
+    /// Nothing when no target was set.
+    target_met: Option<bool>,
     test_accuracy: Option<f64>,
     test_loss: Option<f64>,
     test_mae: Option<f64>,
@@ -71,13 +73,8 @@ impl Summary {
         let (test, validation) = (self.outcome.test, self.outcome.validation);
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         Json {
-            ending: match self.ending {
-                Ending::Complete => "complete",
-                Ending::Interrupted => "interrupted",
-                Ending::Restarting => "restarting",
-                Ending::Deserted(_) => "deserted",
-                Ending::Failed => "failed",
-            },
+            ending: self.ending.word(),
+            target_met: self.outcome.target_met,
             test_accuracy: test.filter(|_| self.classes).and_then(|test| finite(test.accuracy())),
             test_loss: test.and_then(|test| finite(test.loss())),
             test_mae: test.and_then(|test| finite(test.mae())),

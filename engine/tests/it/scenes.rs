@@ -339,14 +339,21 @@ fn staleness_and_sum_weigh_as_documented() {
 
 #[test]
 fn the_learning_rate_follows_the_progress_of_the_run() {
-    let schedule = "step=0.5,0.1".parse().unwrap();
-    let mut stage = Stage::new(Config { shards: vec![8], epochs: 2, schedule, ..config() });
-    stage.join(1);
-    let mut rates = Vec::new();
-    for _ in 0..4 {
-        let lease = stage.request(1).unwrap();
-        rates.push(lease.learning_rate);
-        stage.work(1, &lease, SECOND);
+    let cosine = |part: f64| 0.05 + 0.05 * (std::f64::consts::PI * part).cos();
+    for (word, expected) in [
+        ("constant", [0.1; 4]),
+        ("step=0.5,0.1", [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1]),
+        ("cosine", [0.1, cosine(0.25), cosine(0.5), cosine(0.75)]),
+        ("warmup=0.5", [0.1 * 0.01, 0.1 * 0.5, 0.1, 0.1]),
+        ("warmup=0.5+cosine", [0.1 * 0.01, 0.1 * 0.5, 0.1, cosine(0.5)]),
+    ] {
+        let schedule = word.parse().unwrap();
+        let mut stage = Stage::new(Config { shards: vec![8], epochs: 2, schedule, ..config() });
+        stage.join(1);
+        for rate in expected {
+            let lease = stage.request(1).unwrap();
+            assert!((lease.learning_rate - rate).abs() < 1e-12, "{word}: {rate} {lease:?}");
+            stage.work(1, &lease, SECOND);
+        }
     }
-    assert_eq!(rates, [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1]);
 }

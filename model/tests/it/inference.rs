@@ -42,7 +42,7 @@ fn batch_normalization_moves_its_statistics_in_training_and_uses_them_in_predict
 
     // In training the batch's own statistics count: one batch of two samples, columns -1 and 1.
     let targets = Targets::Values { width: 1, values: vec![0.0, 0.0] };
-    let two = Batch { inputs: vec![3.0, 0.0, 5.0, 0.0], targets, count: 2 };
+    let two = Batch { inputs: vec![3.0, 0.0, 5.0, 0.0], targets, weights: Vec::new(), count: 2 };
     trainer.load(&flat).unwrap();
     pollster::block_on(trainer.take_loss()).unwrap();
     pollster::block_on(trainer.step(two, 0.0)).unwrap();
@@ -89,7 +89,7 @@ fn metrics_of_parts_add_up_to_those_of_the_whole() {
                 }
             };
             let inputs = whole.inputs[range.start * 3..range.end * 3].to_vec();
-            let part = Batch { inputs, targets, count: range.len() };
+            let part = Batch { inputs, targets, weights: Vec::new(), count: range.len() };
             merged.merge(&pollster::block_on(predictor.evaluate(&part)).unwrap());
         }
         let all = pollster::block_on(predictor.evaluate(&whole)).unwrap();
@@ -105,7 +105,7 @@ fn metrics_are_what_their_names_say() {
     let mut predictor = Predictor::new(&plan, &model::cpu()).unwrap();
     predictor.load(&[1.0, 0.0, 0.0, 1.0]).unwrap();
     let targets = Targets::Values { width: 2, values: vec![1.0, 1.0, 0.0, 4.0] };
-    let batch = Batch { inputs: vec![1.0, 3.0, 0.0, 0.0], targets, count: 2 };
+    let batch = Batch { inputs: vec![1.0, 3.0, 0.0, 0.0], targets, weights: Vec::new(), count: 2 };
     let metrics = pollster::block_on(predictor.evaluate(&batch)).unwrap();
     assert_eq!((metrics.loss(), metrics.mae()), (5.0, 1.5));
 
@@ -119,6 +119,7 @@ fn metrics_are_what_their_names_say() {
     let batch = Batch {
         inputs: vec![1.0, 3.0, 2.0, 0.0, 0.0, 1.0],
         targets: Targets::Classes(vec![1, 1, 1]),
+        weights: Vec::new(),
         count: 3,
     };
     let metrics = pollster::block_on(predictor.evaluate(&batch)).unwrap();
@@ -196,7 +197,12 @@ fn great_logits_stay_finite() {
     let plan = plan("[1]", "sparse_categorical_crossentropy", layers);
     let mut trainer = Trainer::new(&plan, &model::cpu()).unwrap();
     trainer.load(&[1000.0, -1000.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
-    let batch = Batch { inputs: vec![1.0], targets: Targets::Classes(vec![1]), count: 1 };
+    let batch = Batch {
+        inputs: vec![1.0],
+        targets: Targets::Classes(vec![1]),
+        weights: Vec::new(),
+        count: 1,
+    };
     pollster::block_on(trainer.step(batch, 0.1)).unwrap();
     let loss = pollster::block_on(trainer.take_loss()).unwrap();
     assert!((loss - 2000.0).abs() < 1e-3, "{loss}");

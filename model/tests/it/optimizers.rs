@@ -19,7 +19,8 @@ fn trained(optimizer: &str) -> Vec<f64> {
     RATES
         .map(|rate| {
             let targets = Targets::Values { width: 1, values: vec![TARGET as f32] };
-            let batch = Batch { inputs: vec![INPUT as f32], targets, count: 1 };
+            let batch =
+                Batch { inputs: vec![INPUT as f32], targets, weights: Vec::new(), count: 1 };
             pollster::block_on(trainer.step(batch, rate)).unwrap();
             f64::from(pollster::block_on(trainer.flat()).unwrap()[0])
         })
@@ -96,7 +97,7 @@ fn reset_forgets_and_load_keeps_moments() {
         before(&mut trainer);
         trainer.load(&[1.0]).unwrap();
         let targets = Targets::Values { width: 1, values: vec![0.0] };
-        let batch = Batch { inputs: vec![1.0], targets, count: 1 };
+        let batch = Batch { inputs: vec![1.0], targets, weights: Vec::new(), count: 1 };
         pollster::block_on(trainer.step(batch, 0.1)).unwrap();
         pollster::block_on(trainer.flat()).unwrap()[0]
     };

@@ -42,7 +42,7 @@ pub(crate) fn batch(plan: &Plan, seed: u64, count: usize) -> Batch {
         }
         Targets::Values { width: width as u32, values }
     };
-    Batch { inputs, targets, count }
+    Batch { inputs, targets, weights: Vec::new(), count }
 }
 
 /// Asserts that two vectors are alike.

@@ -4,7 +4,7 @@ use model::{Batch, Plan, Spec, Targets, Trainer};
 use protocol::order::generator;
 use rand_core::Rng;
 
-use crate::support::{batch, numbers, plan};
+use crate::support::{assert_close, batch, numbers, plan};
 
 /// A generator of valid specs that tracks the shape, as a person would.
 struct Draw<R> {
@@ -212,7 +212,7 @@ fn a_network_learns_what_a_line_cannot() {
     let batch = |seed: u64| {
         let inputs = numbers(seed, 64);
         let classes = inputs.chunks(2).map(|xy| i32::from(xy[0] * xy[1] > 0.0)).collect();
-        Batch { inputs, targets: Targets::Classes(classes), count: 32 }
+        Batch { inputs, targets: Targets::Classes(classes), weights: Vec::new(), count: 32 }
     };
     for step in 0..600 {
         pollster::block_on(trainer.step(batch(step), 0.5)).unwrap();
@@ -221,4 +221,54 @@ fn a_network_learns_what_a_line_cannot() {
     predictor.load(&pollster::block_on(trainer.flat()).unwrap()).unwrap();
     let metrics = pollster::block_on(predictor.evaluate(&batch(9999))).unwrap();
     assert!(metrics.accuracy() >= 0.9, "{metrics:?}");
+}
+
+#[test]
+fn a_weight_of_two_is_the_sample_twice() {
+    for (loss, activation) in [
+        ("sparse_categorical_crossentropy", "softmax"),
+        ("sparse_categorical_crossentropy", "relu"),
+        ("categorical_crossentropy", "softmax"),
+        ("mse", "linear"),
+        ("mae", "linear"),
+    ] {
+        let layers = format!("{{ type = \"dense\", units = 3, activation = \"{activation}\" }}");
+        let plan = plan("[4]", loss, &layers);
+        // One step of SGD, and the loss that was seen.
+        let step = |batch: Batch, rate: f64| {
+            let mut trainer = Trainer::new(&plan, &model::cpu()).unwrap();
+            trainer.load(&plan.initial(1)).unwrap();
+            pollster::block_on(trainer.step(batch, rate)).unwrap();
+            let loss = pollster::block_on(trainer.take_loss()).unwrap();
+            (pollster::block_on(trainer.flat()).unwrap(), loss)
+        };
+        let two = batch(&plan, 5, 2);
+        let weighted = Batch { weights: vec![2.0, 1.0], ..two.clone() };
+        let twice = Batch {
+            inputs: [&two.inputs[..4], &two.inputs].concat(),
+            targets: match two.targets {
+                Targets::Classes(classes) => Targets::Classes([&classes[..1], &classes].concat()),
+                Targets::Values { width, values } => {
+                    Targets::Values { width, values: [&values[..3], &values].concat() }
+                }
+            },
+            weights: Vec::new(),
+            count: 3,
+        };
+        // The mean is over two samples there, and over three here.
+        let (expected, expected_loss) = step(twice, 0.3);
+        let (got, loss) = step(weighted, 0.2);
+        assert_close(&got, &expected, 1e-6);
+        assert!((loss - expected_loss).abs() < 1e-5, "{loss} {expected_loss}");
+    }
+}
+
+#[test]
+fn wrong_weights_are_refused() {
+    let plan = plan("[4]", "mse", "{ type = \"dense\", units = 3 }");
+    let mut trainer = Trainer::new(&plan, &model::cpu()).unwrap();
+    for weights in [vec![1.0], vec![1.0; 3], vec![1.0, -1.0], vec![1.0, f32::NAN]] {
+        let wrong = Batch { weights, ..batch(&plan, 5, 2) };
+        assert!(pollster::block_on(trainer.step(wrong, 0.1)).is_err());
+    }
 }

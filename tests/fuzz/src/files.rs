@@ -6,7 +6,7 @@ use std::path::Path;
 use coordinator::config;
 use coordinator::data::idx::{self, Array};
 use coordinator::data::table::{self, Features};
-use coordinator::data::{Inputs, LabelKind};
+use coordinator::data::{Columns, Inputs, LabelKind};
 use coordinator::storage::{self, ModelFile};
 use model::{Plan, Spec, Targets};
 use protocol::{Role, TensorInfo, TensorTable};
@@ -31,7 +31,9 @@ pub(crate) fn idx(data: &[u8]) {
 /// A CSV file, read for training by class and by number, for testing and for prediction.
 pub(crate) fn csv(data: &[u8]) {
     for kind in [LabelKind::Class, LabelKind::Number] {
-        let Ok(dataset) = table::parse("f", data, "y", kind, None) else { continue };
+        let Ok(dataset) = table::parse("f", data, Columns::numbers("y"), kind, None) else {
+            continue;
+        };
         let Inputs::Floats(inputs) = &dataset.inputs else { panic!("CSV gives numbers") };
         assert!(inputs.iter().all(|value| value.is_finite()));
         assert_eq!(inputs.len(), dataset.rows() * dataset.elements());
@@ -39,16 +41,16 @@ pub(crate) fn csv(data: &[u8]) {
             let known = dataset.names.classes.len() as i32;
             assert!(classes.iter().all(|class| (0..known).contains(class)));
         }
-        let again = table::parse("f", data, "y", kind, Some(&dataset.names));
+        let again = table::parse("f", data, Columns::numbers("y"), kind, Some(&dataset.names));
         assert_eq!(again.expect("the rows fit their own names"), dataset);
-        let names = &dataset.names.features;
+        let names = &dataset.names;
         let mut features = Features::new(data, "f", names).expect("the columns are there");
         let rows = features.next_rows(dataset.rows() + 1).expect("the rows were read before");
         assert_eq!(&rows, inputs);
     }
     // A reader that gives a few bytes at a time changes nothing.
-    let slow = table::parse("f", Slow(data), "y", LabelKind::Class, None);
-    let fast = table::parse("f", data, "y", LabelKind::Class, None);
+    let slow = table::parse("f", Slow(data), Columns::numbers("y"), LabelKind::Class, None);
+    let fast = table::parse("f", data, Columns::numbers("y"), LabelKind::Class, None);
     assert_eq!(slow.map_err(|error| error.to_string()), fast.map_err(|error| error.to_string()));
 }
 

@@ -105,7 +105,7 @@ proptest! {
         let division = |seed| Division {
             source: &source,
             test: None,
-            label: "kind",
+            columns: Columns::numbers("kind"),
             validation_split: validation,
             test_split: test,
             seed,
@@ -135,7 +135,7 @@ fn another_seed_splits_and_cuts_otherwise() {
     let division = |seed| Division {
         source: &source,
         test: Some(&source),
-        label: "",
+        columns: Columns::default(),
         validation_split: 0.1,
         test_split: 0.0,
         seed,

@@ -42,7 +42,7 @@ fn csv_file(text: &str) -> (tempfile::TempDir, PathBuf) {
 /// The message for a CSV text, without the folder that it is in.
 fn csv_error(text: &str, label: &str, kind: LabelKind) -> String {
     let (folder, path) = csv_file(text);
-    let message = table::read(&path, label, kind, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers(label), kind, None).unwrap_err().to_string();
     message.replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -142,7 +142,7 @@ fn embedded_data_sets_are_complete() {
 #[test]
 fn csv_classes_are_sorted_and_keep_their_names() {
     let (_folder, path) = csv_file("a, kind ,b\n1,pear,2.5\n-3e1,apple,4\n0,pear,1\n");
-    let dataset = table::read(&path, "kind", LabelKind::Class, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None).unwrap();
     assert_eq!(dataset.inputs, Inputs::Floats(vec![1.0, 2.5, -30.0, 4.0, 0.0, 1.0]));
     assert_eq!(dataset.shape, [2]);
     assert_eq!(dataset.targets, Targets::Classes(vec![1, 0, 1]));
@@ -150,23 +150,26 @@ fn csv_classes_are_sorted_and_keep_their_names() {
     assert_eq!(dataset.names.features, ["a", "b"]);
 
     let (_folder, path) = csv_file("x,y\n0,10\n0,9\n0,-1\n");
-    let dataset = table::read(&path, "y", LabelKind::Class, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("y"), LabelKind::Class, None).unwrap();
     assert_eq!(dataset.names.classes, ["-1", "9", "10"], "numbers sort by value");
-    let dataset = table::read(&path, "y", LabelKind::Number, None).unwrap();
+    let dataset = table::read(&path, Columns::numbers("y"), LabelKind::Number, None).unwrap();
     assert_eq!(dataset.targets, Targets::Values { width: 1, values: vec![10.0, 9.0, -1.0] });
 }
 
 #[test]
 fn test_rows_follow_the_training_columns() {
     let (_folder, train) = csv_file("a,b,kind\n1,2,x\n3,4,y\n");
-    let train = table::read(&train, "kind", LabelKind::Class, None).unwrap();
+    let train = table::read(&train, Columns::numbers("kind"), LabelKind::Class, None).unwrap();
     let (_folder, test) = csv_file("kind,b,extra,a\ny,2,text,1\n");
-    let test = table::read(&test, "kind", LabelKind::Class, Some(&train.names)).unwrap();
+    let test =
+        table::read(&test, Columns::numbers("kind"), LabelKind::Class, Some(&train.names)).unwrap();
     assert_eq!(test.inputs, Inputs::Floats(vec![1.0, 2.0]));
     assert_eq!(test.targets, Targets::Classes(vec![1]));
 
     let (folder, path) = csv_file("a,b,kind\n1,2,x\n3,4,z\n");
-    let message = table::read(&path, "kind", LabelKind::Class, Some(&train.names)).unwrap_err();
+    let message =
+        table::read(&path, Columns::numbers("kind"), LabelKind::Class, Some(&train.names))
+            .unwrap_err();
     assert_eq!(
         message.to_string(),
         format!(
@@ -189,11 +192,31 @@ fn csv_says_what_is_wrong_and_where() {
         ("a,,kind\n1,2,x\n", "data.csv, line 1: column 2 of the header has no name"),
         ("a,a,kind\n1,2,x\n", "data.csv, line 1: column `a` stands twice in the header"),
         ("a,kind\n1,x\n2\n", "data.csv, line 3: has 1 cells, the header 2"),
-        ("a,kind\n1,x\n\nabc,y\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\r\n1,x\r\n\r\nabc,y\r\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\r1,x\r\rabc,y\n1,x\n", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("a,kind\n1,\"x\ny\"\nabc,y", "data.csv, line 4, column `a`: `abc` is not a number"),
-        ("\u{feff}a,kind\nabc,y\n", "data.csv, line 2, column `a`: `abc` is not a number"),
+        (
+            "a,kind\n1,x\n\nabc,y\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\r\n1,x\r\n\r\nabc,y\r\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\r1,x\r\rabc,y\n1,x\n",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "a,kind\n1,\"x\ny\"\nabc,y",
+            "data.csv, line 4, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
+        (
+            "\u{feff}a,kind\nabc,y\n",
+            "data.csv, line 2, column `a`: `abc` is not a number; if \
+             the column holds words, name it under data.categorical or data.ignore",
+        ),
         ("a,kind\n1,x\ninf,y\n", "data.csv, line 3, column `a`: `inf` is not a finite number"),
         (
             "a,kind\n,x\n",
@@ -219,18 +242,24 @@ fn csv_says_what_is_wrong_and_where() {
 
 #[test]
 fn unreadable_files_are_named() {
-    let missing = table::read(Path::new("no/such.csv"), "y", LabelKind::Class, None).unwrap_err();
+    let missing =
+        table::read(Path::new("no/such.csv"), Columns::numbers("y"), LabelKind::Class, None)
+            .unwrap_err();
     assert_eq!(
         missing.to_string(),
         "no/such.csv: there is no such file; check the path (in a job file it is relative to that file)"
     );
     let (folder, path) = csv_file("");
     fs::write(&path, [b"a,kind\n1,".as_slice(), &[0xff, 0xfe]].concat()).unwrap();
-    let message = table::read(&path, "kind", LabelKind::Class, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None)
+        .unwrap_err()
+        .to_string();
     let path_text = folder.path().join("data.csv").display().to_string();
     assert_eq!(message, format!("{path_text}, line 2: is not text in UTF-8"));
     fs::write(&path, gzip(b"a,kind\n")).unwrap();
-    let message = table::read(&path, "kind", LabelKind::Class, None).unwrap_err().to_string();
+    let message = table::read(&path, Columns::numbers("kind"), LabelKind::Class, None)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         message,
         format!(
@@ -239,7 +268,9 @@ fn unreadable_files_are_named() {
         )
     );
     let digits = Source::Embedded("digits".to_owned());
-    let message = read(&digits, Part::Train, "", LabelKind::Number, None).unwrap_err().to_string();
+    let message = read(&digits, Part::Train, Columns::default(), LabelKind::Number, None)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         message,
         "digits: holds classes, but the model's loss needs numbers; use a CSV file, or a \
@@ -250,9 +281,82 @@ fn unreadable_files_are_named() {
 #[test]
 fn features_come_by_name_a_few_rows_at_a_time() {
     let text = "id,b,a\nu,2,1\nv,4,3\nw,6,5\n";
-    let names = ["a".to_owned(), "b".to_owned()];
+    let names = Names { features: vec!["a".into(), "b".into()], ..Names::default() };
     let mut features = Features::new(text.as_bytes(), "f", &names).unwrap();
     assert_eq!(features.next_rows(2).unwrap(), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(features.next_rows(2).unwrap(), [5.0, 6.0]);
     assert_eq!(features.next_rows(2).unwrap(), [0.0; 0]);
+}
+
+#[test]
+fn words_become_a_value_each_and_columns_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.csv");
+    let text = "id,colour,size,kind\n1,red,2,x\n2,blue,3,y\n3,red,4,x\n";
+    fs::write(&path, text).unwrap();
+    let (words, ids) = (["colour".to_owned()], ["id".to_owned()]);
+    let columns = Columns { label: "kind", categorical: &words, ignore: &ids };
+    let dataset = table::read(&path, columns, LabelKind::Class, None).unwrap();
+    assert_eq!(dataset.names.features, ["colour", "size"]);
+    assert_eq!(dataset.names.categories["colour"], ["blue", "red"]);
+    assert_eq!((dataset.names.width(), dataset.shape.as_slice()), (3, [3].as_slice()));
+    let rows = vec![0.0, 1.0, 2.0, 1.0, 0.0, 3.0, 0.0, 1.0, 4.0];
+    assert_eq!(dataset.inputs, Inputs::Floats(rows.clone()));
+    let again =
+        table::read(&path, Columns::numbers("kind"), LabelKind::Class, Some(&dataset.names));
+    assert_eq!(again.unwrap(), dataset, "names alone say what columns are");
+    let mut features = Features::new(text.as_bytes(), "f", &dataset.names).unwrap();
+    assert_eq!(features.next_rows(5).unwrap(), rows);
+
+    let stranger = "size,colour\n2,green\n";
+    let mut features = Features::new(stranger.as_bytes(), "f", &dataset.names).unwrap();
+    assert_eq!(
+        features.next_rows(1).unwrap_err().to_string(),
+        "f, line 2, column `colour`: `green` does not occur in the training data, which has: blue, red"
+    );
+    let missing = ["color".to_owned()];
+    let columns = Columns { ignore: &missing, ..columns };
+    let message = table::read(&path, columns, LabelKind::Class, None).unwrap_err().to_string();
+    assert!(message.contains("no column `color`; did you mean `colour`?"), "{message}");
+}
+
+#[test]
+fn more_words_than_a_column_may_have_are_refused() {
+    let lines: String = (0..=columns::WORDS_MAX).map(|row| format!("w{row},x\n")).collect();
+    let text = format!("a,kind\n{lines}");
+    let words = ["a".to_owned()];
+    let columns = Columns { label: "kind", categorical: &words, ignore: &[] };
+    let message = table::parse("f", text.as_bytes(), columns, LabelKind::Class, None).unwrap_err();
+    assert!(message.to_string().contains("under data.ignore instead"), "{message}");
+}
+
+#[test]
+fn rare_classes_weigh_more_when_balanced() {
+    let text = "a,kind\n1,x\n2,x\n3,x\n4,y\n";
+    let columns = Columns::numbers("kind");
+    let dataset = table::parse("f", text.as_bytes(), columns, LabelKind::Class, None).unwrap();
+    assert_eq!(ClassWeights::Equal.of(&dataset).unwrap(), [0.0; 0]);
+    assert_eq!(ClassWeights::Balanced.of(&dataset).unwrap(), [4.0 / 6.0, 2.0]);
+    let table_of = |name: &str| ClassWeights::Table([(name.to_owned(), 5.0)].into());
+    assert_eq!(table_of("y").of(&dataset).unwrap(), [1.0, 5.0]);
+    assert_eq!(
+        table_of("z").of(&dataset).unwrap_err().to_string(),
+        "f: has no class `z`, which training.class_weights names; there is: x, y"
+    );
+    let values =
+        table::parse("f", &b"a,b\n1,2\n"[..], Columns::numbers("b"), LabelKind::Number, None);
+    let message = ClassWeights::Balanced.of(&values.unwrap()).unwrap_err().to_string();
+    assert!(message.contains("leave that key out"), "{message}");
+
+    let shards = cut_weighted(&dataset, 1, &[0.5, 2.0]).unwrap();
+    let shard = protocol::shard::Shard::decode(&shards[0].bytes).unwrap();
+    let (targets, weights) = (shard.column("target").unwrap(), shard.column("weight").unwrap());
+    for row in 0..shard.rows() {
+        let (mut class, mut weight) = (Vec::new(), Vec::new());
+        targets.extend_i32(row, &mut class);
+        weights.extend_f32(row, &mut weight);
+        assert_eq!(weight, [[0.5, 2.0][class[0] as usize]]);
+    }
+    let plain = protocol::shard::Shard::decode(&cut(&dataset, 1).unwrap()[0].bytes).unwrap();
+    assert!(plain.column("weight").is_none());
 }

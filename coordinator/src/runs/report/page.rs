@@ -60,16 +60,11 @@ fn section(html: &mut String, id: &str, title: &str, content: &str) {
 /// How the run stands, in a line.
 fn state(facts: &Facts) -> String {
     let report = &facts.shown.report;
-    let mut parts = vec![match facts.shown.state_word() {
-        "complete" => "Complete".to_owned(),
-        other => {
-            let ending = facts.result.as_ref().and_then(|result| result.get("ending")?.as_str());
-            let ending = ending.filter(|ending| *ending != other);
-            match ending {
-                Some(ending) => format!("Not complete ({}); it can go on", escaped(ending)),
-                None => "Not complete; it can go on".to_owned(),
-            }
-        }
+    let ending = facts.result.as_ref().and_then(|result| result.get("ending")?.as_str());
+    let mut parts = vec![match ending.filter(|ending| *ending != "interrupted") {
+        _ if facts.shown.is_complete() => "Complete".to_owned(),
+        Some(ending) => format!("Not complete ({}); it can go on", escaped(ending)),
+        None => "Not complete; it can go on".to_owned(),
     }];
     let start = report.incarnations.first().map(|start| start.started.as_str());
     if let Some(date) = start.and_then(|start| start.get(..16)) {

@@ -34,6 +34,7 @@ pub(crate) fn plan(units: u32) -> Plan {
 fn names() -> Names {
     Names {
         features: vec!["length, cm".into(), "größe".into()],
+        categories: [("größe".to_owned(), vec!["M".to_owned(), "\"S\"".to_owned()])].into(),
         classes: vec!["a\"b".into()],
         label: "kind".into(),
     }

@@ -265,6 +265,7 @@ fn models(seeds: &mut Vec<Seed>) {
         features: vec!["length, cm".into(), "größe".into()],
         classes: vec!["a\"b".into(), "c".into(), "d".into()],
         label: "kind".into(),
+        ..Names::default()
     };
     let model = |text: &str| {
         let plan = Plan::new(&Spec::from_toml(text).unwrap()).unwrap();

@@ -1,0 +1,44 @@
+//! When a run ends before its last epoch: validation says that it is enough, or the time is up.
+
+use std::time::Instant;
+
+use super::Ending;
+use super::control::Control;
+use crate::goals::{Span, Verdict};
+
+impl Control {
+    /// Validation says that it is enough. Where the last epoch says so nothing is left to stop, but
+    /// a target that is met is met.
+    pub(super) fn decided(&mut self, verdict: &Verdict) {
+        let ending = Ending::from(verdict);
+        let is_met = matches!(ending, Ending::TargetMet(_));
+        // What ends anyway, as its time is up, ends better.
+        for other in [&mut self.ending, &mut self.stop_after_round] {
+            if is_met && matches!(other, Some(Ending::TimeUp(_))) {
+                self.display.say(&ending.sentence());
+                *other = Some(ending);
+                return;
+            }
+        }
+        let is_ending = self.ending.is_some() || self.stop_after_round.is_some();
+        if !is_ending && (is_met || !self.finished) {
+            self.display.say(&ending.sentence());
+            self.stop(ending);
+        }
+    }
+
+    /// When the time is up, unless the run ends already.
+    pub(super) fn time_up_at(&self) -> Option<Instant> {
+        let is_ending = self.ending.is_some() || self.stop_after_round.is_some();
+        let Span(time) = self.max_time.filter(|_| !self.finished && !is_ending)?;
+        self.tally.moment_of(time)
+    }
+
+    /// The time is up.
+    pub(super) fn stop_in_time(&mut self) {
+        let Some(time) = self.max_time else { return };
+        let ending = Ending::TimeUp(format!("the time is up: {time} of training"));
+        self.display.say(&ending.sentence());
+        self.stop(ending);
+    }
+}
