@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use engine::merge::{Delta, Master, MergeOrder, Part, square_and_finite};
+use engine::merge::{Delta, Master, MergeOrder, square_and_finite};
 use protocol::pieces::Piece;
 
 /// Values that are worth a thread of their own: it starts in the time in which some ten thousand
@@ -25,7 +25,9 @@ pub fn merge<D: Delta + ?Sized>(master: &mut Master, order: &MergeOrder, delta: 
             for part in parts {
                 scope.spawn(|| part.run());
             }
-            last.map(Part::run);
+            if let Some(part) = last {
+                part.run();
+            }
         });
     });
 }

@@ -22,7 +22,7 @@ fn table() -> TensorTable {
 
 fn master() -> Master {
     let values = (0..VALUES).map(|index| (index % 13) as f32).collect();
-    Master::new(&table(), values, version(0)).unwrap()
+    Master::new(&table(), values, version(0)).expect("as long as the table")
 }
 
 fn version(number: u64) -> Version {

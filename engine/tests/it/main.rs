@@ -14,6 +14,7 @@ mod fleet;
 mod fleet_runs;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
 mod hogwild;
 #[cfg(test)]
 mod maths;

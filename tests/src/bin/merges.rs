@@ -53,7 +53,7 @@ fn measure(parameters: u32, codec: Codec, rule: &str, time: Duration) -> serde_j
     let moved = moved * count + bytes.len();
     let layout = Layout::new(codec, &table);
     let payload = layout.payload(bytes).expect("it was just encoded");
-    let mut master = Master::new(&table, values.clone(), version).expect("as long as the table");
+    let mut master = Master::new(&table, values, version).expect("as long as the table");
     let merges = rate(time, || parallel::merge(&mut master, &order, &payload));
     let pieces = protocol::pieces::pieces(&table);
     let examined = rate(time, || {
