@@ -79,9 +79,9 @@ mod tests {
                  `herd runs compare --help` tells more",
             ),
             (
-                &["completions", "tcsh"],
-                "invalid value 'tcsh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
-                 zsh; `herd completions --help` tells more",
+                &["completions", "sh"],
+                "invalid value 'sh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
+                 zsh; a similar value exists: 'bash'; `herd completions --help` tells more",
             ),
             (&["comit"], "unrecognized subcommand 'comit'; `herd --help` tells more"),
         ] {
