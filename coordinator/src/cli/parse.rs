@@ -81,7 +81,7 @@ mod tests {
             (
                 &["completions", "sh"],
                 "invalid value 'sh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
-                 zsh; a similar value exists: 'bash'; `herd completions --help` tells more",
+                 zsh; `herd completions --help` tells more",
             ),
             (&["comit"], "unrecognized subcommand 'comit'; `herd --help` tells more"),
         ] {
