@@ -79,11 +79,15 @@ mod tests {
                  `herd runs compare --help` tells more",
             ),
             (
-                &["completions", "tcsh"],
-                "invalid value 'tcsh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
+                &["completions", "sh"],
+                "invalid value 'sh' for '<SHELL>'; possible values: bash, elvish, fish, powershell, \
                  zsh; `herd completions --help` tells more",
             ),
-            (&["comit"], "unrecognized subcommand 'comit'; `herd --help` tells more"),
+            (
+                &["comit"],
+                "unrecognized subcommand 'comit'; a similar subcommand exists: 'completions'; \
+                 `herd --help` tells more",
+            ),
         ] {
             let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let error = Cli::try_parse_from([&["herd"], words].concat()).unwrap_err();

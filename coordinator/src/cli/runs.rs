@@ -12,7 +12,7 @@ Examples:
   herd runs list /data/runs --json            those of another folder, for programs
 
 States: running, done, resumable (`herd train --resume RUN` goes on with it), stopped (it does not).
-Samples and models are those of the newest checkpoint, accuracy and loss those of validation in the
+Samples are those up to the newest checkpoint or epoch, accuracy and loss those of validation in the
 best epoch.";
 
 const COMPARE_EXAMPLES: &str = "\

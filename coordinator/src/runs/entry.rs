@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) epochs_complete: usize,
     /// Epochs of the job.
     pub(super) epochs: Option<u32>,
-    /// Samples merged up to the newest checkpoint.
+    /// Samples merged up to the newest checkpoint, or the last epoch if that is newer.
     pub(super) samples: u64,
     /// Merges up to the newest checkpoint.
     pub(super) merges: u64,
@@ -63,6 +63,7 @@ struct Line {
     validation_loss: Option<f64>,
     validation_accuracy: Option<f64>,
     validation_mae: Option<f64>,
+    samples: Option<u64>,
 }
 
 impl Entry {
@@ -80,6 +81,7 @@ impl Entry {
         let started = glance.as_ref().and_then(|glance| glance.incarnations.first());
         let started = started.and_then(|start| start.started.parse().ok());
         let checkpoint = glance.as_ref().and_then(|glance| glance.checkpoint.as_ref());
+        let evaluated = records.iter().filter_map(|record| record.samples).sum();
         // What the run itself has chosen; before its first checkpoint, what it would choose.
         let chosen = checkpoint.and_then(|record| record.best.as_ref());
         let chosen =
@@ -96,7 +98,7 @@ impl Entry {
             process: glance.as_ref().and_then(|glance| glance.process).filter(|id| *id > 0),
             epochs_complete: records.len(),
             epochs: job.as_ref().and_then(job::epochs),
-            samples: checkpoint.map_or(0, |record| record.engine.merged_samples()),
+            samples: checkpoint.map_or(0, |record| record.engine.merged_samples()).max(evaluated),
             merges: checkpoint.map_or(0, |record| record.engine.merges()),
             best_epoch: best.map(|record| record.epoch),
             best_loss: best.and_then(|record| record.validation_loss),
