@@ -225,7 +225,9 @@ fn the_report_tells_a_stopped_run_and_after_a_resume_the_whole_of_it() {
     ] {
         assert!(page.contains(&words), "{words:?} in {page}");
     }
-    for curve in ["training: from ", "validation: from ", "last: from "] {
+    for curve in
+        ["training: from ", "validation: from ", "samples a second: from ", "workers: from "]
+    {
         assert!(page.contains(curve), "{curve:?} in {page}");
     }
     assert!(page.contains(" 40 points."), "each epoch is in the curve: {page}");

@@ -434,7 +434,8 @@ impl Control {
     fn publish(&mut self) {
         self.displayed = Instant::now();
         let status = self.engine.status();
-        self.tally.look(self.displayed, self.sessions.connected());
+        let workers = (!status.finished).then(|| self.sessions.connected());
+        self.tally.look(self.displayed, workers);
         self.display.status(&status, &self.tally);
         let time = self.tally.elapsed(self.displayed);
         self.board.status(&status, self.tally.samples_per_second(), time, self.tally.curve());

@@ -65,7 +65,11 @@ pub struct History {
 impl History {
     /// Tells how many samples are merged and workers connected at a time since the first lease. What is
     /// told of a time before the last look is counted, and takes no time.
-    pub fn look(&mut self, time: Duration, samples: u64, workers: usize) {
+    pub fn look(&mut self, time: Duration, samples: u64, workers: u64) {
+        if self.open.end_ms == 0 {
+            // They were there before the first lease.
+            self.workers = workers;
+        }
         let now_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(self.open.end_ms);
         let passed_ms = now_ms - self.open.end_ms;
         self.open.worker_ms =
@@ -73,7 +77,7 @@ impl History {
         self.open.samples += samples.saturating_sub(self.samples);
         self.open.end_ms = now_ms;
         self.samples = samples;
-        self.workers = workers as u64;
+        self.workers = workers;
         let begun_ms = self.stretches.last().map_or(0, |last| last.end_ms);
         if now_ms.saturating_sub(begun_ms) < self.block_ms.max(STRETCH_MS_MIN) {
             return;

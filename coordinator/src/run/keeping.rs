@@ -127,7 +127,8 @@ impl Control {
             let in_epoch = self.engine.is_open(leased.epoch);
             rows.push(row(*lease, leased, unit, in_epoch, RowEnd::Lost));
         }
-        self.tally.look(Instant::now(), self.sessions.connected());
+        let workers = (!self.finished).then(|| self.sessions.connected());
+        self.tally.look(Instant::now(), workers);
         let constants = &self.keeping.constants;
         let shell = Shell {
             data: constants.data.clone(),

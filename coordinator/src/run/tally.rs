@@ -241,10 +241,13 @@ impl Tally {
         (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
     }
 
-    /// Notes how the run stands, with so many workers.
-    pub(super) fn look(&mut self, now: Instant, workers: usize) {
+    /// Notes how the run stands, with so many workers; without a number it is over, and its time ended
+    /// with the last merge.
+    pub(super) fn look(&mut self, now: Instant, workers: Option<usize>) {
         if self.first_lease.is_some() {
-            self.history.look(self.elapsed(now), self.samples, workers);
+            let time = if workers.is_some() { self.elapsed(now) } else { self.training_time() };
+            let workers = workers.map_or(self.history.workers(), |workers| workers as u64);
+            self.history.look(time, self.samples, workers);
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Style {
 pub(super) struct Curve {
     pub(super) name: &'static str,
     pub(super) style: Style,
+    /// What the legend says of it, if not its name and last value.
+    pub(super) key: Option<(&'static str, f64)>,
     /// Seconds of training, and values.
     pub(super) points: Vec<(f64, f64)>,
 }
@@ -78,15 +80,11 @@ impl Chart {
         let id = self.id;
         let mut html = format!("<figure><figcaption><h3>{}</h3>", escaped(self.title));
         for curve in &self.curves {
-            let last = curve.points.last().map(|(_, value)| (self.shown)(*value));
             let class = curve.style.class();
-            if let Some(last) = last {
-                let _ = write!(
-                    html,
-                    "<span class=\"key {class}\">{} <b>{}</b></span>",
-                    escaped(curve.name),
-                    escaped(&last)
-                );
+            let last = curve.points.last().map(|(_, value)| (curve.name, *value));
+            if let Some((name, value)) = last.map(|last| curve.key.unwrap_or(last)) {
+                let (name, value) = (escaped(name), escaped(&(self.shown)(value)));
+                let _ = write!(html, "<span class=\"key {class}\">{name} <b>{value}</b></span>");
             }
         }
         html.push_str("</figcaption>");
@@ -256,7 +254,7 @@ mod tests {
             magnitudes: true,
             whole: false,
             mark: None,
-            curves: vec![Curve { name: "training", style: Style::Main, points }],
+            curves: vec![Curve { name: "training", style: Style::Main, key: None, points }],
         };
         assert!(chart(vec![]).figure(0.0).contains("Nothing was recorded"));
         let one = chart(vec![(2.0, 0.5)]).figure(2.0);

@@ -117,5 +117,5 @@ fn curves_follow_the_metrics_and_the_history_of_the_checkpoint() {
     assert!(!page.contains("NaN") && !page.contains("inf "), "{page}");
     assert!(page.contains("validation: from 0.25 to 0.25"), "{page}");
     assert!(page.contains(">best</text>"), "{page}");
-    assert!(page.contains("last <b>100</b>") && page.contains("last <b>2</b>"), "{page}");
+    assert!(page.contains("mean <b>100</b>") && page.contains("most <b>2</b>"), "{page}");
 }

@@ -34,12 +34,17 @@ pub(super) fn html(facts: &Facts) -> String {
     let best = facts.number("best_epoch");
     let best = facts.records.iter().find(|record| best == Some(record.epoch.into()));
     let mark = best.map(|record| record.seconds);
-    let fleet = vec![steps("last", &stretches, workers)];
+    let merged: u64 = stretches.iter().map(|stretch| stretch.samples).sum();
+    let mean = (ended > 0.0).then(|| ("mean", merged as f64 / ended));
+    let speed = Curve { key: mean, ..steps("samples a second", &stretches, speed) };
+    let fleet = steps("workers", &stretches, workers);
+    let most = fleet.points.iter().map(|(_, count)| *count).reduce(f64::max);
+    let fleet = Curve { key: most.map(|most| ("most", most)), ..fleet };
     let charts = [
         Chart { mark, ..chart("loss", "Loss", number, true, losses) },
         Chart { mark, ..quality },
-        chart("speed", "Samples a second", number, false, vec![steps("last", &stretches, speed)]),
-        Chart { whole: true, ..chart("fleet", "Connected workers", number, false, fleet) },
+        chart("speed", "Samples a second", number, false, vec![speed]),
+        Chart { whole: true, ..chart("fleet", "Connected workers", number, false, vec![fleet]) },
     ];
     let figures: String = charts.iter().map(|chart| chart.figure(seconds)).collect();
     format!("<div class=\"charts\">{figures}</div>")
@@ -64,7 +69,7 @@ fn curve(
     let known = |record: &EpochRecord| Some((record.seconds, of(record)?));
     let finite = |point: &(f64, f64)| point.0.is_finite() && point.1.is_finite();
     let points: Vec<_> = facts.records.iter().filter_map(known).filter(finite).collect();
-    Curve { name, style, points: thinned(&points, POINTS_MAX) }
+    Curve { name, style, key: None, points: thinned(&points, POINTS_MAX) }
 }
 
 fn steps(name: &'static str, stretches: &[Stretch], of: impl Fn(&Stretch, f64) -> f64) -> Curve {
@@ -77,7 +82,7 @@ fn steps(name: &'static str, stretches: &[Stretch], of: impl Fn(&Stretch, f64) -
             points.push((stretch.end_ms as f64 / 1000.0, of(stretch, seconds)));
         }
     }
-    Curve { name, style: Style::Steps, points }
+    Curve { name, style: Style::Steps, key: None, points }
 }
 
 /// At most about so many of them, evenly, the last one always.

@@ -146,8 +146,10 @@ pub(super) fn numbers(facts: &Facts) -> String {
 
 fn epochs(facts: &Facts) -> String {
     const UNKNOWN: &str = "\u{2013}";
-    let value =
-        |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), |value| format!("{value:.4}"));
+    let value = |value: Option<f64>| {
+        let known = value.filter(|value| value.is_finite());
+        known.map_or(UNKNOWN.to_owned(), |value| format!("{value:.4}"))
+    };
     let share = |value: Option<f64>| value.map_or(UNKNOWN.to_owned(), percent);
     let refused = |record: &EpochRecord| {
         let counts = record.counts.rejected.iter();
