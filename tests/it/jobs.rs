@@ -190,7 +190,12 @@ fn time_ends_a_run_which_can_go_on() {
     let endless = ["--epochs", "1000000", "--set", "training.early_stopping=0", "--max-time", "1s"];
     let ended = train(folder.path(), &endless);
     assert_eq!(ended.code, Some(0), "{ended}");
-    assert!(ended.error.contains("the time is up: 1s of training\n"), "{ended}");
+    assert!(
+        ended
+            .error
+            .contains("the time is up: 1s of training; a checkpoint and the models are written\n"),
+        "{ended}"
+    );
     assert!(ended.error.contains("to go on: herd train --resume "), "{ended}");
     let json = ended.json();
     assert_eq!(

@@ -169,6 +169,10 @@ fn a_printed_job_reads_back_equal() {
         vec![setting("strategy", "nesterov=0.5,0.8"), setting("schedule", "warmup=0.1+cosine")],
         vec![setting("seed", "9223372036854775807"), setting("frequency", "steps=7")],
         vec![setting("validation_split", "0.30000000000000004"), setting("device", "wgpu")],
+        vec![setting("target", "accuracy=0.95"), setting("early_stopping", "5")],
+        vec![setting("max_time", "1h30m"), setting("class_weights", "balanced")],
+        vec![setting("class_weights", "{ \"a b\" = 2, c = 0.5 }"), setting("scaling", "standard")],
+        vec![setting("ignore", "[\"a,b\", \"c\"]"), setting("categorical", "d, e")],
     ];
     for flags in flags {
         for file in [Some(path.as_path()), None] {
@@ -322,4 +326,33 @@ fn files_that_are_no_jobs_are_errors() {
     assert!(message.starts_with("job.toml, line 2: "), "{message}");
     let message = file_error("seed = 1\nseed = 2\n");
     assert!(message.starts_with("job.toml, line 2: duplicate key"), "{message}");
+}
+
+#[test]
+fn goals_and_columns_are_read_as_one_writes_them() {
+    let text = OWN.replace(
+        "[model]",
+        "ignore = [\"id\"]\ncategorical = [\"colour\"]\n[training]\nearly_stopping = 5\n\
+         max_time = \"90s\"\nclass_weights = { x = 2 }\n[model]",
+    );
+    let (_folder, path) = job_file(&text);
+    let Job { data, training, .. } = resolve(Some(&path), &[], &[]).unwrap();
+    assert_eq!((data.ignore, data.categorical), (vec!["id".to_owned()], vec!["colour".to_owned()]));
+    assert_eq!(training.early_stopping.unwrap().to_string(), "loss=5");
+    assert_eq!(training.max_time.unwrap().to_string(), "1m30s");
+    let names =
+        |text: &str| resolve(Some(&path), &[], &[setting("ignore", text)]).unwrap().data.ignore;
+    assert_eq!(names("a, b"), ["a", "b"]);
+    assert_eq!(names("[\"a, b\"]"), ["a, b"]);
+    for (line, word) in [
+        ("class_weights = { x = 2 }", "class_weights = { x = -2 }"),
+        ("class_weights = { x = 2 }", "class_weights = 3"),
+        ("early_stopping = 5", "early_stopping = true"),
+        ("max_time = \"90s\"", "max_time = \"x\""),
+        ("ignore = [\"id\"]", "ignore = [1]"),
+    ] {
+        let message = file_error(&text.replace(line, word));
+        let key = word.split(' ').next().unwrap();
+        assert!(message.starts_with("job.toml, line ") && message.contains(key), "{message}");
+    }
 }

@@ -172,13 +172,14 @@ impl Verdict {
             Self::NoProgress { patience: Patience { quality, epochs }, best } => {
                 let since = match best {
                     Some((epoch, value)) => {
-                        format!("epoch {epoch} with {} is the best", quality.show(*value))
+                        format!("epoch {epoch} with {} was best", quality.show(*value))
                     }
                     None => "it could not be measured in any".to_owned(),
                 };
                 let unit = if *epochs == 1 { "epoch" } else { "epochs" };
                 format!(
-                    "early stopping: validation {quality} did not improve for {epochs} {unit}; {since}"
+                    "early stopping: validation {quality} did not improve for {epochs} {unit}; \
+                     {since}; the best model is kept"
                 )
             }
         }
@@ -233,8 +234,8 @@ mod tests {
         assert_eq!(epoch, 8, "an equal loss is no progress");
         assert_eq!(
             verdict.sentence(),
-            "early stopping: validation loss did not improve for 3 epochs; epoch 5 with 0.8000 is the \
-             best"
+            "early stopping: validation loss did not improve for 3 epochs; epoch 5 with 0.8000 was \
+             best; the best model is kept"
         );
         let mut judge = Judge::new(None, Some("accuracy=3".parse().unwrap()));
         assert_eq!(decided(&mut judge, &epochs).unwrap().0, 4);

@@ -38,7 +38,8 @@ impl Control {
     pub(super) fn stop_in_time(&mut self) {
         let Some(time) = self.max_time else { return };
         let ending = Ending::TimeUp(format!("the time is up: {time} of training"));
-        self.display.say(&ending.sentence());
+        let kept = "a checkpoint and the models are written";
+        self.display.say(&format!("{}; {kept}", ending.sentence()));
         self.stop(ending);
     }
 }
