@@ -43,6 +43,9 @@ impl Engine {
     pub(crate) fn serve_waiting(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         self.look_again = None;
         for worker in std::mem::take(&mut self.queue) {
+            if let Some(waiting) = self.workers.get_mut(&worker) {
+                waiting.queued = false;
+            }
             self.serve(now, worker, actions);
         }
     }
@@ -58,8 +61,9 @@ impl Engine {
         {
             self.issue(now, worker, &choice, actions);
         }
-        let waits = self.workers.get(&worker).is_some_and(|asking| asking.wanted > 0);
-        let queued = self.queue.contains(&worker);
+        let Some(asking) = self.workers.get_mut(&worker) else { return };
+        let waits = asking.wanted > 0;
+        let queued = std::mem::replace(&mut asking.queued, waits);
         if waits && !queued {
             self.queue.push_back(worker);
         } else if !waits && queued {

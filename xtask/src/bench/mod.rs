@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 
 use crate::workspace::{self, Workspace};
 
+mod fleet;
 mod modes;
 mod overhead;
 mod page;
+mod peers;
+mod stragglers;
 
 /// What can be measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -26,6 +29,12 @@ pub(crate) enum Benchmark {
     Page,
     /// Test accuracy of each mode and frequency on the digits
     Modes,
+    /// What one coordinator carries: 1,000 workers that push, 10,000 that wait
+    Fleet,
+    /// Time to an accuracy with workers of which half are ten times slower
+    Stragglers,
+    /// Herd, Keras and Elephas on this machine
+    Peers,
 }
 
 /// Builds, measures, reports.
@@ -39,6 +48,9 @@ pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCod
         Benchmark::Overhead => ("overhead", overhead::measure(&mut bench)?),
         Benchmark::Page => ("page", page::measure(&mut bench)?),
         Benchmark::Modes => ("modes", modes::measure(&mut bench)?),
+        Benchmark::Fleet => ("fleet", fleet::measure(&mut bench)?),
+        Benchmark::Stragglers => ("stragglers", stragglers::measure(&mut bench)?),
+        Benchmark::Peers => ("peers", peers::measure(&mut bench)?),
     };
     let text = report.text(name, &bench)?;
     println!("{text}");
@@ -155,6 +167,11 @@ fn verdict(value: f64, goal: f64) -> String {
     format!("{goal:.2}: {}", if value >= goal { "reached" } else { MISSED })
 }
 
+/// As [`verdict`], for a value that must not be above its goal.
+fn at_most(value: f64, goal: f64) -> String {
+    format!("at most {goal:.2}: {}", if value <= goal { "reached" } else { MISSED })
+}
+
 /// The field of a result as a number.
 fn number(result: &Value, field: &str) -> Result<f64> {
     result[field].as_f64().with_context(|| format!("no number {field:?} in {result}"))
@@ -227,5 +244,6 @@ mod tests {
         };
         assert!(report(0.949).missed());
         assert!(!report(0.95).missed());
+        assert!(at_most(1.31, 1.3).contains(MISSED) && !at_most(1.3, 1.3).contains(MISSED));
     }
 }

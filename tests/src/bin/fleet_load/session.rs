@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use protocol::limits::{MESSAGE_BYTES_MAX, PENDING_MAX};
 use protocol::{
-    Assignment, LeaseId, Outcome, Report, RunId, SUBPROTOCOL, ToCoordinator, ToWorker, frame,
+    Assignment, LeaseId, Outcome, Reason, Report, RunId, SUBPROTOCOL, ToCoordinator, ToWorker,
+    frame,
 };
 use tests::process::Invitation;
 use tests::stranger::hello;
@@ -236,11 +237,15 @@ impl Worker {
                     }
                     return Ok(());
                 };
-                if let Outcome::Rejected(reason) = outcome {
-                    bail!("a delta was refused: {}", reason.name());
+                match outcome {
+                    Outcome::Merged(_) => {
+                        let at = Instant::now();
+                        self.merges.push(Merge { at, waited: at - since });
+                    }
+                    // Where there are more workers than leases, some train copies.
+                    Outcome::Rejected(Reason::Duplicate) => {}
+                    Outcome::Rejected(reason) => bail!("a delta was refused: {}", reason.name()),
                 }
-                let at = Instant::now();
-                self.merges.push(Merge { at, waited: at - since });
             }
             ToWorker::Refused { reason, .. } | ToWorker::Ended { reason, .. } => bail!(reason),
             _ => {}
