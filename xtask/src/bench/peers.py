@@ -10,10 +10,12 @@ test accuracy after it. Imports, reading the data and starting Spark are left ou
 
 import gzip
 import json
+import multiprocessing
 import os
 import pathlib
 import sys
 import time
+import traceback
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -106,8 +108,16 @@ def main():
     rate = len(x) * int(epochs) / seconds
     result = {"seconds": seconds, "samples_per_second": rate, "test_accuracy": accuracy}
     print(json.dumps(result), flush=True)
-    # Spark's threads and Elephas's server need not be waited for.
-    os._exit(0)
 
 
-main()
+code = 1
+try:
+    main()
+    code = 0
+except Exception:
+    traceback.print_exc()
+# Spark's threads and Elephas's server are not waited for: after an error they would never end.
+for process in multiprocessing.active_children():
+    process.kill()
+sys.stderr.flush()
+os._exit(code)
