@@ -176,7 +176,7 @@ impl Config {
         let steps = match self.frequency {
             Frequency::Batch => 1.0,
             Frequency::Steps(steps) => f64::from(steps).min(batches),
-            Frequency::Epoch => (batches / workers).ceil(),
+            Frequency::Epoch | Frequency::Auto => (batches / workers).ceil(),
         };
         let mut warnings = Vec::new();
         if self.strategy == Strategy::Sum && workers > 1.0 && workers * steps > SUM_STEPS_MAX {
@@ -191,7 +191,7 @@ impl Config {
         if nesterov && workers > 1.0 && many && matches!(self.frequency, Frequency::Steps(_)) {
             warnings.push(format!(
                 "{workers} workers x {steps} local steps are more than a quarter of an epoch's \
-                 {batches} batches: accuracy suffers; use fewer steps, or frequency epoch"
+                 {batches} batches: accuracy suffers; use fewer steps, or frequency auto"
             ));
         }
         if nesterov && self.inner_momentum {

@@ -43,6 +43,9 @@ impl Engine {
     pub(crate) fn serve_waiting(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         self.look_again = None;
         for worker in std::mem::take(&mut self.queue) {
+            if let Some(waiting) = self.workers.get_mut(&worker) {
+                waiting.queued = false;
+            }
             self.serve(now, worker, actions);
         }
     }
@@ -58,8 +61,9 @@ impl Engine {
         {
             self.issue(now, worker, &choice, actions);
         }
-        let waits = self.workers.get(&worker).is_some_and(|asking| asking.wanted > 0);
-        let queued = self.queue.contains(&worker);
+        let Some(asking) = self.workers.get_mut(&worker) else { return };
+        let waits = asking.wanted > 0;
+        let queued = std::mem::replace(&mut asking.queued, waits);
         if waits && !queued {
             self.queue.push_back(worker);
         } else if !waits && queued {
@@ -146,13 +150,19 @@ impl Engine {
     /// With frequency epoch a round shares out the whole epoch: the next round's parts are known
     /// only when the running one has taken its own, and when all speeds are measured.
     fn may_prefetch(&self) -> bool {
-        self.config.frequency != Frequency::Epoch || !self.waits_for_speeds() && self.all_measured()
+        !self.config.frequency.is_shared() || !self.waits_for_speeds() && self.all_measured()
     }
 
     /// Whether the running round leaves rows of its epoch to later ones, that share by speed.
     fn waits_for_speeds(&self) -> bool {
         let epoch = self.rounds.current.epoch.and_then(|epoch| self.units.epoch(epoch));
-        self.config.frequency == Frequency::Epoch && epoch.is_some_and(|epoch| epoch.free > 0)
+        let leaves = epoch.is_some_and(|epoch| epoch.free > 0);
+        match self.config.frequency {
+            Frequency::Epoch => leaves,
+            // Its rounds leave rows as a rule.
+            Frequency::Auto => leaves && !self.all_measured(),
+            Frequency::Batch | Frequency::Steps(_) => false,
+        }
     }
 
     fn unit_in_round(&mut self, worker: WorkerKey, number: u64) -> Option<u64> {

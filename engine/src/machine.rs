@@ -174,6 +174,7 @@ impl Engine {
     fn detached(&mut self, worker: WorkerKey) {
         let Some(away) = self.workers.get_mut(&worker) else { return };
         away.wanted = 0;
+        away.queued = false;
         away.silent = true;
         for lease in &away.held {
             if let Some(attempt) = self.leases.get_mut(*lease) {

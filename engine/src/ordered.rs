@@ -42,7 +42,7 @@ impl Engine {
         let batches = match self.config.frequency {
             Frequency::Batch => 1,
             Frequency::Steps(steps) => u64::from(steps),
-            Frequency::Epoch => {
+            Frequency::Epoch | Frequency::Auto => {
                 self.config.epoch_batches().div_ceil(u64::from(self.config.workers_min))
             }
         };
@@ -51,7 +51,7 @@ impl Engine {
 
     /// The samples that a round is planned for; its last one in an epoch may have fewer.
     pub(crate) fn ordered_plan(&self, arrived: u64) -> u64 {
-        if self.config.frequency == Frequency::Epoch {
+        if self.config.frequency.is_shared() {
             return arrived;
         }
         u64::from(self.config.workers_min) * self.ordered_size()

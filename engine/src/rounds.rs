@@ -16,7 +16,7 @@ use crate::machine::Engine;
 use crate::merge::{MergeOrder, RoundRule};
 use crate::sabotage::Bug;
 use crate::time::{Timestamp, WorkerKey};
-use crate::words::{Frequency, Mode, Strategy};
+use crate::words::{Mode, Strategy};
 
 /// Part of a round's samples that must be here before it may end without the rest.
 const QUORUM: f64 = 0.75;
@@ -157,7 +157,7 @@ impl Engine {
     /// What workers would have trained for whom the epoch had nothing left.
     fn planned_for_idle(&self) -> u64 {
         let round = &self.rounds.current;
-        if !self.has_cut_its_epoch() || self.config.frequency == Frequency::Epoch {
+        if !self.has_cut_its_epoch() || self.config.frequency.is_shared() {
             return 0;
         }
         let idle = self.workers.iter().filter(|(key, worker)| {

@@ -11,6 +11,19 @@ const FIRST_PART: f64 = 0.125;
 /// What is left of an epoch joins the last unit up to this part of it, instead of becoming crumbs.
 const CRUMB_PART: u64 = 8;
 
+/// Up to so many workers frequency `auto` is `epoch`: two lose no accuracy by it.
+const WHOLE_WORKERS: usize = 2;
+/// With more workers, the part of an epoch that they have in training together in asynchronous mode.
+/// Measured with eight workers, half of them ten times slower: the smaller, the fewer samples are
+/// needed for the same accuracy (docs/BENCHMARKS.md, stragglers).
+const AUTO_PART: f64 = 1.0 / 16.0;
+/// The part that a round shares out. Smaller ones save few samples more, and make more rounds, at
+/// whose ends all wait.
+const AUTO_ROUND_PART: f64 = 1.0 / 4.0;
+/// Frequency `auto` makes no lease shorter than so many seconds of its worker's time: a pull and a
+/// push take some milliseconds, and more on a slow link.
+const AUTO_SECONDS_MIN: f64 = 0.1;
+
 impl Engine {
     /// Workers that are expected to take part.
     fn expected(&self) -> impl Iterator<Item = Option<f64>> {
@@ -53,7 +66,24 @@ impl Engine {
             Frequency::Batch => batch,
             Frequency::Steps(steps) => batch * u64::from(steps),
             Frequency::Epoch => self.part(worker, self.epoch_samples),
+            Frequency::Auto => {
+                let whole = self.part(worker, self.epoch_samples);
+                let samples = self.auto_samples(AUTO_PART);
+                let share = self.whole_batches(self.share(worker) * samples as f64);
+                if samples < self.epoch_samples { whole.min(share) } else { whole }
+            }
         }
+    }
+
+    /// Samples that all workers have in training together at frequency `auto`: this part of an epoch,
+    /// or what keeps each busy for [`AUTO_SECONDS_MIN`].
+    fn auto_samples(&self, part: f64) -> u64 {
+        if self.expected().count() <= WHOLE_WORKERS {
+            return self.epoch_samples;
+        }
+        let speed: f64 = self.expected().flatten().sum();
+        let least = (part * self.epoch_samples as f64).max(AUTO_SECONDS_MIN * speed);
+        self.epoch_samples.min(least as u64)
     }
 
     /// A worker's part of so many samples, in whole batches.
@@ -78,7 +108,7 @@ impl Engine {
             size = size.min(self.even_finish(now, worker, free)?);
         }
         let crumbs = free.saturating_sub(size) <= size / CRUMB_PART;
-        if self.config.frequency == Frequency::Epoch && crumbs {
+        if self.config.frequency.is_shared() && crumbs {
             size = free;
         }
         Some(size)
@@ -120,19 +150,13 @@ impl Engine {
     /// Samples to cut for a worker in a round.
     pub(crate) fn size_in_round(&self, worker: WorkerKey, number: u64, epoch: u32) -> Option<u64> {
         let free = self.units.epoch(epoch)?.free;
-        if self.config.frequency != Frequency::Epoch {
+        if !self.config.frequency.is_shared() {
             return Some(self.target(worker));
         }
         let current = &self.rounds.current;
         let round = if number <= current.number { current } else { &self.rounds.next };
         if !self.all_measured() {
             return Some(self.part(worker, self.epoch_samples).min(self.first_part()));
-        }
-        let present = self.workers.iter().filter(|(_, worker)| !worker.silent);
-        let last =
-            present.map(|(key, _)| key).all(|key| *key == worker || round.members.contains(key));
-        if last {
-            return Some(free);
         }
         // Shares are of what the round found, not of what earlier members left.
         let taken: u64 = round
@@ -141,7 +165,21 @@ impl Engine {
             .filter_map(|unit| self.units.get(*unit))
             .map(|unit| unit.samples)
             .sum();
-        Some(self.part(worker, free + taken))
+        let found = free + taken;
+        let shared = match self.config.frequency {
+            Frequency::Auto => self.auto_samples(AUTO_ROUND_PART),
+            _ => found,
+        };
+        // A rest of less than half a round joins the one before it.
+        let shared = if found < shared + shared / 2 { found } else { shared };
+        let present = self.workers.iter().filter(|(_, worker)| !worker.silent);
+        let last =
+            present.map(|(key, _)| key).all(|key| *key == worker || round.members.contains(key));
+        Some(match last {
+            true if shared == found => free,
+            true => self.whole_batches(shared.saturating_sub(taken) as f64),
+            false => self.part(worker, shared),
+        })
     }
 
     fn first_part(&self) -> u64 {

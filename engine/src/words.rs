@@ -29,6 +29,16 @@ pub enum Frequency {
     Steps(u32),
     /// A worker's share of the epoch, by its share of the fleet's measured speed.
     Epoch,
+    /// As `Epoch` with up to two workers. With more, shares of a part of the epoch, as long local
+    /// training in many places costs accuracy; but no lease so short that talking costs more.
+    Auto,
+}
+
+impl Frequency {
+    /// Whether leases are shares by speed.
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Epoch | Self::Auto)
+    }
 }
 
 /// How deltas become master.
@@ -161,6 +171,7 @@ impl fmt::Display for Frequency {
             Self::Batch => f.write_str("batch"),
             Self::Steps(steps) => write!(f, "steps={steps}"),
             Self::Epoch => f.write_str("epoch"),
+            Self::Auto => f.write_str("auto"),
         }
     }
 }
@@ -172,14 +183,16 @@ impl FromStr for Frequency {
         let parsed = match word.split_once('=') {
             None if word == "batch" => Some(Self::Batch),
             None if word == "epoch" => Some(Self::Epoch),
+            None if word == "auto" => Some(Self::Auto),
             Some(("steps", count)) => {
                 count.parse().ok().filter(|&count: &u32| count > 0).map(Self::Steps)
             }
             _ => None,
         };
         parsed.ok_or_else(|| {
-            let names = ["batch", "steps", "epoch"];
-            WordError::new("frequency", word, &names, "batch, steps=N with N at least 1, or epoch")
+            let names = ["auto", "batch", "steps", "epoch"];
+            let remedy = "auto, batch, steps=N with N at least 1, or epoch";
+            WordError::new("frequency", word, &names, remedy)
         })
     }
 }

@@ -18,6 +18,8 @@ const OUTCOMES_KEPT: usize = 8;
 pub(crate) struct Worker {
     /// Requests not answered yet.
     pub(crate) wanted: usize,
+    /// It stands in the queue of those who wait.
+    pub(crate) queued: bool,
     /// Leases given and neither delivered nor given back, oldest first; expired ones too.
     pub(crate) held: Vec<LeaseId>,
     /// Leases that are out or received: what the merge rules call in flight.

@@ -21,6 +21,10 @@ const PROBE_BATCH: usize = 64;
 /// Reports that may wait for the transport thread; training waits when it is full.
 const EVENTS_MAX: usize = 64;
 
+/// Only for tests of Herd: the worker trains no more samples a second than this, so that a fleet of
+/// unequal workers fits on one machine.
+const TEST_SPEED: &str = "HERD_TEST_SAMPLES_PER_SECOND";
+
 /// What the training thread is told to do.
 #[derive(Debug)]
 pub enum Work {
@@ -70,6 +74,7 @@ pub fn start(processors: Vec<Processor>, threads: u16) -> Result<Training, Strin
 
 fn train(processors: &[Processor], jobs: mpsc::Receiver<Work>, events: &events::Sender<Event>) {
     let mut trainer = None;
+    let speed = std::env::var(TEST_SPEED).ok().and_then(|text| text.parse().ok());
     // The transport thread is gone when a send fails: the process is ending.
     for work in jobs {
         let input = match work {
@@ -80,7 +85,7 @@ fn train(processors: &[Processor], jobs: mpsc::Receiver<Work>, events: &events::
                 Input::Prepared(answer)
             }
             Work::Train(job) => Input::Trained(match &mut trainer {
-                Some(trainer) => run(trainer, *job, events),
+                Some(trainer) => run(trainer, *job, events, speed),
                 None => Err("a lease came before its model".to_owned()),
             }),
         };
@@ -111,10 +116,18 @@ fn run(
     trainer: &mut LeaseTrainer,
     job: Job,
     events: &events::Sender<Event>,
+    speed: Option<u32>,
 ) -> Result<Option<worker_core::Trained>, String> {
-    let lease = job.lease.id;
+    let (lease, samples) = (job.lease.id, job.lease.samples());
+    let batch_size = u64::from(job.lease.batch_size);
+    let begun = Instant::now();
     let mut reported = None;
     let progress = async |steps: u64| {
+        if let Some(speed) = speed {
+            let trained = samples.min(steps * batch_size);
+            let due = Duration::from_secs_f64(trained as f64 / f64::from(speed.max(1)));
+            thread::sleep(due.saturating_sub(begun.elapsed()));
+        }
         let now = Instant::now();
         if reported.is_none_or(|at| now.duration_since(at) >= STEP_INTERVAL) {
             reported = Some(now);

@@ -48,6 +48,18 @@ pub(crate) fn node() -> Result<()> {
     Ok(())
 }
 
+/// What Spark runs on, for the comparison with Elephas.
+pub(crate) fn java() -> Result<()> {
+    let present = || starts("java", &["-version"]);
+    if !present() {
+        install("Java", &["default-jre-headless"])?;
+    }
+    if !present() {
+        bail!("Java is installed, and does not start");
+    }
+    Ok(())
+}
+
 /// The browser of the browser tests.
 pub(crate) fn chromium() -> Result<PathBuf> {
     if let Some(path) = env::var_os("HERD_CHROMIUM") {

@@ -161,7 +161,7 @@ pub struct TrainArgs {
     /// asynchronous, synchronous or hogwild
     #[arg(long)]
     pub mode: Option<String>,
-    /// Trained between pull and push: batch, steps=N or epoch
+    /// Trained between pull and push: auto, batch, steps=N or epoch
     #[arg(long)]
     pub frequency: Option<String>,
     /// Merge rule: auto, nesterov, staleness, mean or sum

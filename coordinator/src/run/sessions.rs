@@ -3,7 +3,7 @@
 //! A worker keeps its key for the engine through lost connections. A connection that is not the
 //! worker's current one is not listened to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,7 +29,11 @@ const RECONNECT_MS_EACH: u64 = 20;
 #[derive(Default)]
 pub(super) struct Sessions {
     by_worker: HashMap<WorkerKey, Session>,
+    /// The workers that are connected.
     by_connection: HashMap<WorkerKey, WorkerKey>,
+    by_identity: HashMap<(Identity, u16), WorkerKey>,
+    /// The workers whose connection is lost, by when they are given up: each event asks for the next.
+    lost: BTreeSet<(Instant, WorkerKey)>,
 }
 
 struct Session {
@@ -64,7 +68,7 @@ impl Sessions {
 
     /// Whether any worker is connected.
     pub(super) fn any_connected(&self) -> bool {
-        self.by_worker.values().any(|session| session.outgoing.is_some())
+        !self.by_connection.is_empty()
     }
 
     /// How many workers are connected.
@@ -83,12 +87,7 @@ impl Sessions {
 
     /// When the next lost connection is given up.
     pub(super) fn next_loss(&self) -> Option<Instant> {
-        self.by_worker.values().filter_map(|session| session.lost_until).min()
-    }
-
-    fn of_identity(&self, identity: (Identity, u16)) -> Option<WorkerKey> {
-        let mut own = self.by_worker.iter().filter(|(_, session)| session.identity == identity);
-        own.next().map(|(worker, _)| *worker)
+        self.lost.first().map(|(until, _)| *until)
     }
 }
 
@@ -102,7 +101,7 @@ impl Control {
         outgoing: mpsc::Sender<Outgoing>,
     ) {
         let identity = (hello.identity, hello.slot);
-        let worker = self.sessions.of_identity(identity).unwrap_or(connection);
+        let worker = self.sessions.by_identity.get(&identity).copied().unwrap_or(connection);
         // Connections are numbered before they are announced: the older of two may come second.
         // Dropping its queue ends it.
         if self.sessions.by_worker.get(&worker).is_some_and(|known| known.connection > connection) {
@@ -122,8 +121,12 @@ impl Control {
         let before = std::mem::replace(&mut session.connection, connection);
         // Dropping the queue of the connection before ends that one.
         session.outgoing = Some(outgoing);
-        let lost = session.lost_until.take().is_some();
+        let lost = session.lost_until.take();
         let ready = session.ready;
+        if let Some(until) = lost {
+            self.sessions.lost.remove(&(until, worker));
+        }
+        self.sessions.by_identity.insert(identity, worker);
         self.sessions.by_connection.remove(&before);
         self.sessions.by_connection.insert(connection, worker);
         self.forget_wishes(worker);
@@ -132,7 +135,7 @@ impl Control {
             self.send(worker, ended);
             return;
         }
-        if lost {
+        if lost.is_some() {
             self.display.say(&format!("{} is back", self.tally.name(number)));
         }
         if ready {
@@ -160,7 +163,9 @@ impl Control {
         }
         session.outgoing = None;
         self.sessions.by_connection.remove(&connection);
-        session.lost_until = Some(Instant::now() + grace);
+        let until = Instant::now() + grace;
+        session.lost_until = Some(until);
+        self.sessions.lost.insert((until, worker));
         let (number, seconds) = (session.number, grace.as_secs());
         let reason = printable(reason);
         self.display.say(&format!(
@@ -176,13 +181,8 @@ impl Control {
     /// Gives up the workers that did not come back in time.
     pub(super) fn give_up_lost(&mut self) {
         let now = Instant::now();
-        let lost: Vec<WorkerKey> = self
-            .sessions
-            .by_worker
-            .iter()
-            .filter(|(_, session)| session.lost_until.is_some_and(|until| until <= now))
-            .map(|(worker, _)| *worker)
-            .collect();
+        let due = self.sessions.lost.iter().take_while(|(until, _)| *until <= now);
+        let lost: Vec<WorkerKey> = due.map(|(_, worker)| *worker).collect();
         for worker in lost {
             self.left(worker, "it did not come back");
         }
@@ -200,6 +200,10 @@ impl Control {
     fn left(&mut self, worker: WorkerKey, reason: &str) {
         let Some(session) = self.sessions.by_worker.remove(&worker) else { return };
         self.sessions.by_connection.remove(&session.connection);
+        self.sessions.by_identity.remove(&session.identity);
+        if let Some(until) = session.lost_until {
+            self.sessions.lost.remove(&(until, worker));
+        }
         if session.ready && !self.finished {
             let reason = printable(reason);
             self.display.say(&format!("{} left: {reason}", self.tally.name(session.number)));

@@ -42,8 +42,9 @@ pub use accept::listen;
 pub use page::is_built as page_is_built;
 pub use visitors::connections_max;
 
-/// Read buffer of a session: axum's default of 128 KiB would cost a gigabyte at 10,000 sessions.
-const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Read buffer of a session, which it has while it is idle too: axum's default of 128 KiB would cost a
+/// gigabyte at 10,000 sessions. Longer messages get a buffer of their own length.
+const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// What all sessions of a coordinator share.
 #[derive(Debug)]

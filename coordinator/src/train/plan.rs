@@ -69,7 +69,8 @@ fn dry_run<'a>(prepared: &'a Prepared, config: &engine::Config) -> DryRun<'a> {
     let per_lease = match config.frequency {
         Frequency::Batch => 1,
         Frequency::Steps(steps) => u64::from(steps).min(batches),
-        Frequency::Epoch => batches.div_ceil(u64::from(workers)),
+        // With many workers `auto` makes less of it, once their speeds are known.
+        Frequency::Epoch | Frequency::Auto => batches.div_ceil(u64::from(workers)),
     };
     let rows = |part: &Option<crate::data::Dataset>| part.as_ref().map_or(0, |part| part.rows());
     let bytes = prepared.job.training.codec.bytes(prepared.plan.tensors()) as u64;

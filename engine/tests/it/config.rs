@@ -11,7 +11,7 @@ fn words_are_read_as_they_are_written() {
     for word in ["synchronous", "asynchronous"] {
         assert_eq!(word.parse::<Mode>().unwrap().to_string(), word);
     }
-    for word in ["batch", "steps=10", "epoch"] {
+    for word in ["auto", "batch", "steps=10", "epoch"] {
         assert_eq!(word.parse::<Frequency>().unwrap().to_string(), word);
     }
     let strategies = ["auto", "nesterov", "nesterov=0.5,0.8", "staleness", "staleness=0.5"];
@@ -40,7 +40,10 @@ fn other_words_are_refused_with_the_allowed_ones() {
     let error = "asyncronous".parse::<Mode>().unwrap_err().to_string();
     assert!(error.contains("did you mean \"asynchronous\"?"), "{error}");
     let error = "zzz".parse::<Frequency>().unwrap_err().to_string();
-    assert!(error.contains("use batch, steps=N") && !error.contains("did you mean"), "{error}");
+    assert!(
+        error.contains("use auto, batch, steps=N") && !error.contains("did you mean"),
+        "{error}"
+    );
 }
 
 #[test]

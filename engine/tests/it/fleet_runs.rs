@@ -52,9 +52,32 @@ fn ratio(config: &Config, workers: u32, slow: bool) -> f64 {
     ratio
 }
 
+const ALL: [Frequency; 4] =
+    [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch, Frequency::Auto];
+
+#[test]
+fn auto_trains_a_part_of_an_epoch_at_a_time_with_many_workers_only() {
+    for mode in [Mode::Asynchronous, Mode::Synchronous] {
+        let longest = |frequency, workers| {
+            let config = Config { mode, frequency, workers_min: workers, ..digits() };
+            let mut fleet = Fleet::new(config, vec![0.0], nothing);
+            // So slow that a lease need not be longer to be worth its round trip.
+            for _ in 0..workers {
+                fleet.add_worker(0, FAST / 10.0);
+            }
+            fleet.run();
+            fleet.checker.assert_exact();
+            fleet.checker.leases.values().map(|(_, lease)| lease.samples()).max()
+        };
+        assert_eq!(longest(Frequency::Auto, 2), longest(Frequency::Epoch, 2));
+        let (part, whole) = (longest(Frequency::Auto, 8), longest(Frequency::Epoch, 8));
+        assert!(part.is_some() && 2 * part.unwrap_or(0) < whole.unwrap_or(0), "{part:?} {whole:?}");
+    }
+}
+
 #[test]
 fn asynchronous_fleets_lose_little_time() {
-    for frequency in [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch] {
+    for frequency in ALL {
         for workers in [1, 2, 8, 32] {
             for slow in [false, true] {
                 let ratio = ratio(&Config { frequency, ..digits() }, workers, slow && workers > 1);
@@ -69,9 +92,12 @@ fn asynchronous_fleets_lose_little_time() {
 #[test]
 fn synchronous_rounds_of_an_epoch_share_by_speed() {
     for workers in [2, 8] {
-        let config = Config { mode: Mode::Synchronous, frequency: Frequency::Epoch, ..digits() };
-        let ratio = ratio(&config, workers, true);
-        assert!((0.99..1.4).contains(&ratio), "{ratio}");
+        // Rounds of `auto` are shorter: the slowest have one batch in each, which takes them longer.
+        for (frequency, bound) in [(Frequency::Epoch, 1.4), (Frequency::Auto, 2.0)] {
+            let config = Config { mode: Mode::Synchronous, frequency, ..digits() };
+            let ratio = ratio(&config, workers, true);
+            assert!((0.99..bound).contains(&ratio), "{ratio}");
+        }
     }
 }
 
@@ -101,7 +127,7 @@ fn the_next_epoch_starts_while_the_last_units_are_out() {
 #[test]
 fn lost_workers_cost_time_and_no_sample() {
     for mode in [Mode::Asynchronous, Mode::Synchronous] {
-        for frequency in [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch] {
+        for frequency in ALL {
             let config = Config { mode, frequency, epochs: 4, workers_min: 4, ..digits() };
             let mut fleet = Fleet::new(config, vec![0.0], nothing);
             for number in 0..4 {
@@ -123,7 +149,7 @@ fn lost_workers_cost_time_and_no_sample() {
 #[test]
 fn a_single_worker_walks_through_the_epochs_in_their_order() {
     for mode in [Mode::Asynchronous, Mode::Synchronous] {
-        for frequency in [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch] {
+        for frequency in ALL {
             let config = Config { mode, frequency, epochs: 3, ..digits() };
             let mut fleet = Fleet::new(config, vec![0.0], nothing);
             fleet.add_worker(0, FAST);
@@ -184,11 +210,11 @@ proptest! {
         speeds in prop::collection::vec(50.0_f64..5000.0, 1..12),
         joins in prop::collection::vec(0_u64..5_000_000, 12),
         synchronous in any::<bool>(),
-        frequency in 0_usize..3,
+        frequency in 0..ALL.len(),
         lost in prop::option::of((0_u64..12, 0_u64..4_000_000, any::<bool>())),
     ) {
         let mode = if synchronous { Mode::Synchronous } else { Mode::Asynchronous };
-        let frequency = [Frequency::Batch, Frequency::Steps(10), Frequency::Epoch][frequency];
+        let frequency = ALL[frequency];
         let config = Config { mode, frequency, epochs: 3, ..digits() };
         let mut fleet = Fleet::new(config, vec![0.0], nothing);
         // One that stays, whatever happens to the others.

@@ -283,8 +283,12 @@ impl World {
 
 fn any_config() -> impl proptest::strategy::Strategy<Value = Config> {
     let shards = prop::collection::vec(1_u32..20, 1..5);
-    let frequency =
-        prop_oneof![Just(Frequency::Batch), Just(Frequency::Steps(3)), Just(Frequency::Epoch)];
+    let frequency = prop_oneof![
+        Just(Frequency::Batch),
+        Just(Frequency::Steps(3)),
+        Just(Frequency::Epoch),
+        Just(Frequency::Auto),
+    ];
     let mode = prop_oneof![
         Just((Mode::Asynchronous, Strategy::Auto)),
         Just((Mode::Asynchronous, Strategy::STALENESS)),

@@ -61,9 +61,10 @@ pub(crate) fn run(data: &[u8]) {
 fn config(input: &mut Input<'_>) -> Config {
     let (words, sizes) = (input.u8(), input.u8());
     let mode = if words % 2 == 0 { Mode::Asynchronous } else { Mode::Synchronous };
-    let frequency = match words / 2 % 3 {
+    let frequency = match words / 2 % 4 {
         0 => Frequency::Batch,
         1 => Frequency::Steps(u32::from(sizes % 4) + 1),
+        2 => Frequency::Auto,
         _ => Frequency::Epoch,
     };
     let strategies =

@@ -285,6 +285,7 @@ fn config(dice: &mut Dice, scenario: Scenario, workers: u64) -> Config {
     let frequency = match dice.below(10) {
         0..=4 => Frequency::Batch,
         5..=7 => Frequency::Steps(dice.between(2, 6) as u32),
+        8 => Frequency::Auto,
         _ => Frequency::Epoch,
     };
     let many = if scenario == Scenario::Herd { 12 } else { 1 };

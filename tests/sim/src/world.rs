@@ -213,7 +213,9 @@ impl World {
         let honest = self.plan.fleet.iter().filter(|worker| worker.kind == Kind::Honest);
         let rates = honest.map(|worker| worker.rate);
         let rate = match config.mode {
-            Mode::Asynchronous | Mode::Hogwild if config.frequency != Frequency::Epoch => {
+            Mode::Asynchronous | Mode::Hogwild
+                if matches!(config.frequency, Frequency::Batch | Frequency::Steps(_)) =>
+            {
                 rates.fold(0.0, f64::max)
             }
             // Somebody slow may have had the whole epoch before the others came.
@@ -223,7 +225,7 @@ impl World {
         let samples = match config.frequency {
             Frequency::Batch => u64::from(config.batch_size),
             Frequency::Steps(steps) => u64::from(steps * config.batch_size),
-            Frequency::Epoch => config.epoch_samples(),
+            Frequency::Epoch | Frequency::Auto => config.epoch_samples(),
         };
         (samples as f64 / rate * 1e6) as u64
     }

@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 
 use crate::workspace::{self, Workspace};
 
+mod fleet;
 mod merge;
 mod modes;
 mod overhead;
 mod page;
+mod peers;
+mod stragglers;
 mod wire;
 
 /// What can be measured.
@@ -32,6 +35,12 @@ pub(crate) enum Benchmark {
     Merge,
     /// Push and pull per second over loopback against a raw WebSocket echo
     Wire,
+    /// What one coordinator carries: 1,000 workers that push, 10,000 that wait
+    Fleet,
+    /// Time to an accuracy with workers of which half are ten times slower
+    Stragglers,
+    /// Herd, Keras and Elephas on this machine
+    Peers,
 }
 
 /// Builds, measures, reports.
@@ -47,6 +56,9 @@ pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCod
         Benchmark::Modes => ("modes", modes::measure(&mut bench)?),
         Benchmark::Merge => ("merge", merge::measure(&mut bench)?),
         Benchmark::Wire => ("wire", wire::measure(&mut bench)?),
+        Benchmark::Fleet => ("fleet", fleet::measure(&mut bench)?),
+        Benchmark::Stragglers => ("stragglers", stragglers::measure(&mut bench)?),
+        Benchmark::Peers => ("peers", peers::measure(&mut bench)?),
     };
     let text = report.text(name, &bench)?;
     println!("{text}");
@@ -177,6 +189,11 @@ fn verdict(value: f64, goal: f64) -> String {
     format!("{goal:.2}: {}", if value >= goal { "reached" } else { MISSED })
 }
 
+/// As [`verdict`], for a value that must not be above its goal.
+fn at_most(value: f64, goal: f64) -> String {
+    format!("at most {goal:.2}: {}", if value <= goal { "reached" } else { MISSED })
+}
+
 /// The field of a result as a number.
 fn number(result: &Value, field: &str) -> Result<f64> {
     result[field].as_f64().with_context(|| format!("no number {field:?} in {result}"))
@@ -253,5 +270,6 @@ mod tests {
         };
         assert!(report(0.949).missed());
         assert!(!report(0.95).missed());
+        assert!(at_most(1.31, 1.3).contains(MISSED) && !at_most(1.3, 1.3).contains(MISSED));
     }
 }

@@ -124,7 +124,7 @@ impl Model {
         let batches = match config.frequency {
             Frequency::Batch => 1,
             Frequency::Steps(steps) => u64::from(steps),
-            Frequency::Epoch => 0,
+            Frequency::Epoch | Frequency::Auto => 0,
         };
         let whole = batches * u64::from(config.batch_size) * u64::from(config.workers_min);
         let fits = match strategy {
