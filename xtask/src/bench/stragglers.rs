@@ -74,7 +74,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
         rows: rows.collect(),
         notes: vec![format!(
             "The default job with 8 workers, four at 1,000 samples a second and four at 100, frequency \
-             epoch. Time from the first lease to validation accuracy {ACCURACY}, between two epochs by \
+             auto. Time from the first lease to validation accuracy {ACCURACY}, between two epochs by \
              interpolation. The ideal is the samples that one worker alone needs over the sum of the \
              speeds: {:.1} s ({:.1} to {:.1}). Medians of {ROUNDS} seeds, lowest and highest in \
              brackets.",
