@@ -20,8 +20,13 @@ Examples:
   herd data check flowers.csv --label species
   herd data check images.gz --label labels.gz --json
 
-FILE is a CSV file with a header, an IDX file of images (plain or .gz), or the name of an embedded data
-set. Exit code 3 says that it cannot be used as it stands; each problem has a remedy.";
+FILE is a CSV file with a header, an IDX file of images (plain or .gz), or the name of an
+embedded data set. Exit code 3 says that it cannot be used as it stands; each problem has a
+remedy.";
+
+pub(super) const DATA_EXAMPLES: &str = "\
+Example:
+  herd data check flowers.csv --label species";
 
 /// `herd new`.
 #[derive(Debug, Args)]

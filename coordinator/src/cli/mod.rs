@@ -104,7 +104,7 @@ pub enum Command {
     /// Write a job file for data
     New(NewArgs),
     /// Look at data
-    #[command(subcommand)]
+    #[command(subcommand, after_help = data::DATA_EXAMPLES)]
     Data(DataCommand),
     /// Train a model, with local workers and those that connect
     Train(Box<TrainArgs>),

@@ -126,9 +126,10 @@ mod tests {
     #[test]
     fn versions_are_bounded_and_shared() {
         let now = Instant::now();
-        let mut pulls = Pulls::new(VERSION_BYTES_MIN as u64);
+        // Two have room.
+        let mut pulls = Pulls::new(VERSION_BYTES_MIN as u64 / 2);
         let mut places = Vec::new();
-        for number in 0..VERSIONS_MAX as u64 {
+        for number in 0..2 {
             pulls.add(now, pull(number));
             assert_eq!(pulls.next(now, version(number)), Some(pull(number)));
             places.push(pulls.place(version(number)));
