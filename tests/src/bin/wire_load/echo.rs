@@ -50,7 +50,7 @@ pub(crate) async fn serve() -> Result<()> {
             let mut socket = accept_async_with_config(stream, Some(config())).await?;
             while let Some(Ok(message)) = socket.next().await {
                 if message.is_binary() {
-                    socket.feed(message).await?;
+                    socket.send(message).await?;
                 }
             }
             anyhow::Ok(())

@@ -20,10 +20,14 @@ use serde_json::json;
 use tests::coordinator::{Coordinator, job};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// As many as the cores that they are measured on, at most: more would only wait.
 const CONNECTIONS: u64 = 2;
+
+/// For joining, the first exchange and the last: what takes longer is a mistake.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pixels of a digit, and the network's ten outputs, for each of its hidden units.
 const VALUES_PER_UNIT: u32 = 28 * 28 + 1 + 10;
@@ -83,7 +87,7 @@ where
     let end = Instant::now() + Duration::from_secs(2) + time;
     let mut tasks: JoinSet<_> = (0..CONNECTIONS).map(|number| one(number, end)).collect();
     let (mut rates, mut bytes) = (0.0, 0);
-    while let Some(task) = tasks.join_next().await {
+    while let Some(task) = timeout(time + PATIENCE, tasks.join_next()).await.context("no end")? {
         let (rate, length) = task??;
         (rates, bytes) = (rates + rate, length);
     }
