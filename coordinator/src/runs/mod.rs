@@ -1,8 +1,8 @@
 //! `herd runs`: what there is to know and to do about runs that are stored.
 //!
 //! - here: `show`, a run's numbers, computed anew from the rows of its ledger, and whether they are
-//!   those that the run itself has told; [`counts`], [`check`] and [`print`] are its parts
-//! - [`list`], [`compare`], [`remove`], [`export`]: the other verbs; [`report`]: a run on one page
+//!   those that the run itself has told; [`counts`], [`check`] and [`mod@print`] are its parts
+//! - [`mod@list`], [`mod@compare`], [`mod@remove`], [`mod@export`]: the other verbs; [`report`]: a run on one page
 //! - [`entry`]: a run in one line; [`state`]: what can be done with it; [`job`]: its job as
 //!   it was; [`metrics`]: its epochs
 

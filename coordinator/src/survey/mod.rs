@@ -1,10 +1,10 @@
 //! What a data file holds, and whether it can be trained on: `herd data check`, and the ground on
 //! which `herd new` writes a job.
 //!
-//! - [`scan`]: reads a file once, however wrong it is; [`column`]: what is noted of a column
+//! - [`scan`]: reads a file once, however wrong it is; [`mod@column`]: what is noted of a column
 //! - [`roles`]: which columns are inputs, which one says what to predict
 //! - [`problems`]: what is wrong, each with a remedy; [`classes`]: of the column to predict
-//! - [`print`]: all that for people, or as JSON
+//! - [`mod@print`]: all that for people, or as JSON
 
 mod classes;
 mod column;
