@@ -5,7 +5,7 @@
 //! - [`plan`]: what `--dry-run` prints
 //! - [`local`]: local worker processes
 //! - [`display`]: progress on a terminal or in plain lines
-//! - [`serving`]: the server, and how long it outlives the run
+//! - [`serving`]: the server, and how long it outlives the run; [`signals`]: what ends it before
 //! - [`summary`]: what is said at the end
 
 mod display;
@@ -13,6 +13,7 @@ mod local;
 mod plan;
 mod prepare;
 mod serving;
+mod signals;
 mod start;
 mod summary;
 
@@ -36,6 +37,7 @@ use crate::server::Shared;
 use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
+use signals::Signals;
 use start::Start;
 use summary::Summary;
 
@@ -201,6 +203,8 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     )?;
 
     let serving = Serving::start(listener, shared, board.clone());
+    // Before anything is said: who has read that a run begins can end it.
+    let signals = Signals::catch()?;
     let mut display = display::Terminal::new(&job, address, &token, &path);
     display.begin(&plan, before.goes_on.as_deref());
     let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
@@ -210,7 +214,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         let start = TensorBoard::start(folder, incarnation, last_record.as_ref(), display);
         display = Box::new(start?);
     }
-    tokio::spawn(interrupt(events.clone()));
+    tokio::spawn(signals.tell(events.clone()));
     let control = Control::new(Parts {
         engine,
         run: RUN,
@@ -309,39 +313,4 @@ fn nothing_learnt(status: &Status) -> anyhow::Error {
         reasons.join(", ")
     );
     Failure::Target(message).into()
-}
-
-/// Resolves at the signal by which systems end their services; never where there is none.
-async fn terminated() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut signal) = signal(SignalKind::terminate()) {
-            signal.recv().await;
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-/// The first signal ends the run and keeps what is there; the second ends the process.
-async fn interrupt(events: mpsc::Sender<ControlEvent>) {
-    let event = tokio::select! {
-        caught = tokio::signal::ctrl_c() => match caught {
-            Ok(()) => ControlEvent::Interrupted,
-            Err(_) => return,
-        },
-        () = terminated() => ControlEvent::Terminated,
-    };
-    let _ = events.send(event).await;
-    // Released, so that the run's end is not held up by this task.
-    drop(events);
-    let code = tokio::select! {
-        caught = tokio::signal::ctrl_c() => match caught {
-            Ok(()) => 130,
-            Err(_) => return,
-        },
-        () = terminated() => 143,
-    };
-    std::process::exit(code);
 }

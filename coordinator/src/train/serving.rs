@@ -10,6 +10,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::END_TIMEOUT;
 use super::display;
+use super::signals::Signals;
 use crate::run::Board;
 use crate::server::{self, Shared};
 
@@ -41,10 +42,12 @@ impl Serving {
             display::eprint_line(&format!(
                 "the page is served until it is closed, for {seconds} s at most; Ctrl-C ends it"
             ));
-            tokio::select! {
-                () = self.watched(linger) => {}
-                _ = tokio::signal::ctrl_c() => {}
-                () = super::terminated() => {}
+            match Signals::catch() {
+                Ok(mut signals) => tokio::select! {
+                    () = self.watched(linger) => {}
+                    () = signals.any() => {}
+                },
+                Err(_) => self.watched(linger).await,
             }
         }
         drop(self.stop);
