@@ -1,7 +1,11 @@
 //! Payloads over 1 MiB: cut into pieces by the sender, put together by the receiver.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::frame;
+use crate::id::Digest;
 use crate::limits::CHUNK_BYTES_MAX;
 
 /// How long the pieces of a payload over [`CHUNK_BYTES_MAX`] are cut: sockets keep buffers for the
@@ -48,6 +52,100 @@ pub enum ChunkError {
 pub fn pieces(payload: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let bytes = if payload.len() > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
     payload.chunks(bytes).enumerate().map(move |(index, piece)| ((index * bytes) as u64, piece))
+}
+
+/// Parameters that are cut into pieces while they are encoded. The first piece travels with the
+/// message that announces the transfer, which differs from worker to worker; each further one stands
+/// in its whole frame, which is the same for all.
+#[derive(Debug)]
+pub struct Framing {
+    transfer: u32,
+    /// Bytes of a piece.
+    piece: usize,
+    first: Vec<u8>,
+    further: Vec<Bytes>,
+    /// The frame under way, and the bytes of its piece that are still to come.
+    open: Vec<u8>,
+    room: usize,
+    written: u64,
+    digest: blake3::Hasher,
+}
+
+/// A payload in frames.
+#[derive(Debug, Clone)]
+pub struct Framed {
+    /// The first piece.
+    pub first: Bytes,
+    /// The frames of the others, chunks of this payload, to be sent as they are.
+    pub further: Arc<[Bytes]>,
+    /// Bytes of the payload.
+    pub total: u64,
+    /// Digest of the payload.
+    pub digest: Digest,
+}
+
+impl Framing {
+    /// A payload of `total` bytes; `transfer` names it in its chunks.
+    #[must_use]
+    pub fn new(transfer: u32, total: usize) -> Self {
+        let piece = if total > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+        Self {
+            transfer,
+            piece,
+            first: Vec::with_capacity(total.min(piece)),
+            further: Vec::with_capacity(total / piece),
+            open: Vec::new(),
+            room: 0,
+            written: 0,
+            digest: blake3::Hasher::new(),
+        }
+    }
+
+    /// Writes more of the payload.
+    pub fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.first.len() < self.piece {
+                let (now, later) = bytes.split_at(bytes.len().min(self.piece - self.first.len()));
+                self.first.extend_from_slice(now);
+                self.written += now.len() as u64;
+                bytes = later;
+                continue;
+            }
+            if self.room == 0 {
+                self.close();
+                self.open = frame::chunk_head(self.transfer, self.written, self.piece);
+                self.room = self.piece;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.room));
+            self.open.extend_from_slice(now);
+            self.room -= now.len();
+            self.written += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    /// Ends the frame under way. Its piece is digested while it is in the cache.
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            self.digest.update(&self.first);
+        } else {
+            let piece = self.open.len() - (self.piece - self.room);
+            self.digest.update(&self.open[piece..]);
+            self.further.push(std::mem::take(&mut self.open).into());
+        }
+    }
+
+    /// The payload in frames.
+    #[must_use]
+    pub fn end(mut self) -> Framed {
+        self.close();
+        Framed {
+            first: self.first.into(),
+            further: self.further.into(),
+            total: self.written,
+            digest: Digest(*self.digest.finalize().as_bytes()),
+        }
+    }
 }
 
 /// Puts one transfer together. At most one is under way per direction of a session.

@@ -85,16 +85,24 @@ impl Codec {
     /// When `values` does not have the table's length: that is the caller's mistake.
     #[must_use]
     pub fn encode(self, table: &TensorTable, values: &[f32]) -> Vec<u8> {
-        assert_eq!(values.len(), table.elements(), "values do not match the shape table");
         let mut payload = Vec::with_capacity(self.bytes(table));
+        self.encode_into(table, values, |bytes| payload.extend_from_slice(bytes));
+        payload
+    }
+
+    /// Encodes `values` as [`Self::encode`], a little at a time.
+    ///
+    /// # Panics
+    /// As [`Self::encode`].
+    pub fn encode_into(self, table: &TensorTable, values: &[f32], mut write: impl FnMut(&[u8])) {
+        assert_eq!(values.len(), table.elements(), "values do not match the shape table");
         for (tensor, range) in table.ranges() {
             if self.is_half(tensor) {
-                encode_half(&values[range], &mut payload);
+                encode_half(&values[range], &mut write);
             } else {
-                encode_single(&values[range], &mut payload);
+                encode_single(&values[range], &mut write);
             }
         }
-        payload
     }
 
     /// Decodes a payload into `values`.
@@ -127,11 +135,11 @@ impl Codec {
     }
 }
 
-fn encode_single(values: &[f32], payload: &mut Vec<u8>) {
+fn encode_single(values: &[f32], write: &mut impl FnMut(&[u8])) {
     if cfg!(target_endian = "little") {
-        payload.extend_from_slice(bytemuck::cast_slice(values));
+        write(bytemuck::cast_slice(values));
     } else {
-        payload.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        values.iter().for_each(|value| write(&value.to_le_bytes()));
     }
 }
 
@@ -141,12 +149,12 @@ pub(crate) fn decode_single(bytes: &[u8], values: &mut [f32]) {
     }
 }
 
-fn encode_half(values: &[f32], payload: &mut Vec<u8>) {
+fn encode_half(values: &[f32], write: &mut impl FnMut(&[u8])) {
     // As whole numbers, which compare as the values do: that becomes vector instructions.
     let bits =
         values.iter().fold(0_u32, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff));
     let exponent = exponent_for(bits);
-    payload.extend_from_slice(&(exponent as i16).to_le_bytes());
+    write(&(exponent as i16).to_le_bytes());
     let scale = power_of_two(-exponent);
     let mut scaled = [0.0_f32; BLOCK];
     let mut halves = [f16::ZERO; BLOCK];
@@ -156,7 +164,7 @@ fn encode_half(values: &[f32], payload: &mut Vec<u8>) {
         }
         halves.convert_from_f32_slice(&scaled);
         let words = halves.map(|half| half.to_bits().to_le());
-        payload.extend_from_slice(bytemuck::cast_slice(&words[..block.len()]));
+        write(bytemuck::cast_slice(&words[..block.len()]));
     }
 }
 

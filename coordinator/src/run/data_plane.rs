@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engine::merge::{Master, MergeOrder};
+use protocol::chunk::{Framed, Framing};
 use protocol::pieces::{Layout, Piece, pieces};
-use protocol::{Codec, Digest, LeaseId, TensorTable, Version};
+use protocol::{Codec, LeaseId, TensorTable, Version};
 use tokio::sync::mpsc;
 
 use super::board::Board;
@@ -242,14 +243,20 @@ impl State {
             return parameters.clone();
         }
         let (payload, torn) = match &self.master {
-            Owner::Alone(master) => (self.codec.encode(&self.table, master.values()), Vec::new()),
+            Owner::Alone(master) => (self.framed(master.values()), Vec::new()),
             Owner::Crew(crew) => {
                 let (values, torn) = crew.values_with(contains);
-                (self.codec.encode(&self.table, &values), torn)
+                (self.framed(&values), torn)
             }
         };
-        let digest = Digest::of(&payload);
-        let parameters = Parameters { version: self.version, payload: payload.into(), digest };
+        let parameters = Parameters { version: self.version, payload };
         self.encoded.insert((parameters, torn)).0.clone()
+    }
+
+    /// Encodes a version, in the frames in which it is sent to all.
+    fn framed(&self, values: &[f32]) -> Framed {
+        let mut framing = Framing::new(self.version.number as u32, self.codec.bytes(&self.table));
+        self.codec.encode_into(&self.table, values, |bytes| framing.write(bytes));
+        framing.end()
     }
 }

@@ -32,7 +32,8 @@ mod tally;
 use bytes::Bytes;
 use engine::WorkerKey;
 use engine::merge::MergeOrder;
-use protocol::{Digest, Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
+use protocol::chunk::Framed;
+use protocol::{Hello, LeaseId, Report, ToCoordinator, ToWorker, Version};
 use tokio::sync::mpsc;
 
 use crate::goals::Verdict;
@@ -65,9 +66,7 @@ pub struct Parameters {
     /// The version.
     pub version: Version,
     /// Encoded tensors.
-    pub payload: Bytes,
-    /// Digest of the payload.
-    pub digest: Digest,
+    pub payload: Framed,
 }
 
 /// What a session is to send.

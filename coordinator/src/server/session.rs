@@ -10,7 +10,7 @@ use bytes::Bytes;
 use engine::WorkerKey;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use protocol::chunk::{self, Assembly, Progress};
+use protocol::chunk::{Assembly, Framed, Progress};
 use protocol::limits::{
     HELLO_TIMEOUT, IDLE_TIMEOUT, MESSAGES_WAITING_MAX, PING_INTERVAL, WRITE_TIMEOUT,
 };
@@ -68,13 +68,8 @@ const SILENCE: &str = "nothing was heard of the worker for too long";
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Visitor>) {
     let (sink, stream) = socket.split();
     let open = Transfers::default();
-    let mut writer = Writer {
-        sink,
-        shared: shared.clone(),
-        transfers: 0,
-        open: open.clone(),
-        waiting: VecDeque::new(),
-    };
+    let mut writer =
+        Writer { sink, shared: shared.clone(), open: open.clone(), waiting: VecDeque::new() };
     let throttle = Throttle::new();
     let mut reader = Reader { stream, shared: shared.clone(), assembly: None, open, throttle };
     let close = match reader.admitted().await {
@@ -298,7 +293,6 @@ impl Reader {
 struct Writer {
     sink: SplitSink<WebSocket, Message>,
     shared: Arc<Shared>,
-    transfers: u32,
     open: Transfers,
     /// Parameters that came while others were sent.
     waiting: VecDeque<Outgoing>,
@@ -339,26 +333,22 @@ impl Writer {
                 (lease, contains, parameters, place)
             }
         };
-        self.transfers = self.transfers.wrapping_add(1);
-        let transfer = self.transfers;
-        let mut header = Some(ToWorker::Parameters {
-            lease,
-            version: parameters.version,
-            contains,
-            transfer,
-            total: parameters.payload.len() as u64,
-            digest: parameters.digest,
-        });
+        let version = parameters.version;
+        let Framed { first, further, total, digest } = parameters.payload;
+        // The chunks are the same for all who pull this version: it names their transfer.
+        let transfer = version.number as u32;
+        let announcement =
+            ToWorker::Parameters { lease, version, contains, transfer, total, digest };
+        self.message(&announcement, &first).await?;
         // A worker that only listens shows by its pongs that it does.
         let mut signed = Instant::now();
-        for (offset, piece) in chunk::pieces(&parameters.payload) {
+        for chunk in further.iter() {
+            self.let_pass(queue).await?;
             if signed.elapsed() >= PING_INTERVAL {
                 signed = Instant::now();
                 self.sign_of_life().await?;
             }
-            let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });
-            self.message(&message, piece).await?;
-            self.let_pass(queue).await?;
+            self.frame(chunk.clone()).await?;
         }
         self.open.answered(lease);
         Ok(())
@@ -391,7 +381,10 @@ impl Writer {
     }
 
     async fn message(&mut self, message: &ToWorker, payload: &[u8]) -> Result<(), Close> {
-        let bytes = frame::encode(message, payload).map_err(Close::protocol)?;
+        self.frame(frame::encode(message, payload).map_err(Close::protocol)?).await
+    }
+
+    async fn frame(&mut self, bytes: Bytes) -> Result<(), Close> {
         self.shared.traffic.down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.send(Message::Binary(bytes)).await
     }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use protocol::chunk::{Assembly, ChunkError, PIECE_BYTES, Progress, pieces};
+use protocol::chunk::{Assembly, ChunkError, Framing, PIECE_BYTES, Progress, pieces};
 use protocol::limits::CHUNK_BYTES_MAX;
+use protocol::{Digest, ToWorker, frame};
 
 use super::cases;
 
@@ -13,6 +14,29 @@ fn started(total: u64, first: &[u8]) -> Assembly {
     match Assembly::start(7, total, 1000, Bytes::copy_from_slice(first)).unwrap() {
         Progress::Partial(assembly) => assembly,
         Progress::Complete(payload) => panic!("complete with {} bytes", payload.len()),
+    }
+}
+
+/// Parameters in frames are what pieces of the whole payload would be.
+#[test]
+fn frames_hold_the_pieces_of_a_payload() {
+    for total in
+        [1, 5000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 20 * PIECE_BYTES, 20 * PIECE_BYTES + 7]
+    {
+        let payload: Vec<u8> = (0..total).map(|index| (index * 31 % 251) as u8).collect();
+        let mut framing = Framing::new(9, total);
+        payload.chunks(777).for_each(|bytes| framing.write(bytes));
+        let framed = framing.end();
+        assert_eq!((framed.total, framed.digest), (total as u64, Digest::of(&payload)), "{total}");
+        let mut pieces = pieces(&payload);
+        assert_eq!(pieces.next(), Some((0, &framed.first[..])), "{total}");
+        for chunk in framed.further.iter() {
+            let (message, piece) = frame::decode::<ToWorker>(chunk).unwrap();
+            let (offset, expected) = pieces.next().unwrap();
+            assert_eq!(message, ToWorker::Chunk { transfer: 9, offset }, "{total}");
+            assert_eq!(piece, expected, "{total}");
+        }
+        assert_eq!(pieces.next(), None, "{total}");
     }
 }
 
