@@ -29,8 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, ControlEvent, DataPlane, Display, Ended, Ending, Evaluation,
-    Merging, Parts, Tally,
+    Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Merging, Parts, Tally,
 };
 use crate::runs;
 use crate::server::Shared;
