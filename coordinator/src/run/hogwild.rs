@@ -47,6 +47,8 @@ struct Merges {
 #[derive(Debug, Default)]
 struct Open {
     by_version: BTreeMap<u64, LeaseId>,
+    /// The version that was ordered last.
+    ordered: u64,
     /// A thread is gone: nothing is worth waiting for.
     failed: bool,
 }
@@ -93,7 +95,10 @@ impl Crew {
     /// Has a delta merged.
     pub(super) fn merge(&self, lease: LeaseId, order: MergeOrder, payload: Bytes) {
         if let Some(version) = order.version() {
-            self.merges.open().by_version.insert(version.number, lease);
+            let mut open = self.merges.open();
+            open.by_version.insert(version.number, lease);
+            open.ordered = version.number;
+            drop(open);
             let _ = self.jobs.send(Job::Merge { lease, order, payload });
         }
     }
@@ -141,7 +146,8 @@ impl Merges {
         let oldest = open.by_version.keys().next() == Some(&version);
         open.by_version.remove(&version);
         let next = open.by_version.keys().next();
-        let up_to = next.map_or(version, |next| next - 1);
+        // Later ones may have been done before it.
+        let up_to = next.map_or(open.ordered, |next| next - 1);
         drop(open);
         self.fewer.notify_all();
         oldest.then_some(up_to)
