@@ -156,9 +156,7 @@ impl Engine {
             workers: self.workers.iter().map(|(key, worker)| worker_status(*key, worker)).collect(),
         }
     }
-}
 
-impl Engine {
     fn unit_counts(&self) -> UnitCounts {
         let mut counts = UnitCounts::default();
         let is_here = |lease: &LeaseId| {

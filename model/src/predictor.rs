@@ -28,10 +28,15 @@ impl Predictor {
     /// # Errors
     /// When the device cannot hold the model.
     pub fn new(plan: &Plan, device: &Device) -> Result<Self, Error> {
-        let (plan, device) = (plan.clone(), device.clone().inner());
-        let mut predictor = Self { plan, device, weights: Vec::new() };
-        predictor.load(&predictor.plan.initial(0))?;
+        let mut predictor = Self::empty(plan, device);
+        predictor.load(&plan.initial(0))?;
         Ok(predictor)
+    }
+
+    /// A predictor that is given its first values by [`Self::load`].
+    #[must_use]
+    pub fn empty(plan: &Plan, device: &Device) -> Self {
+        Self { plan: plan.clone(), device: device.clone().inner(), weights: Vec::new() }
     }
 
     /// Replaces all tensors by those of a flat vector.

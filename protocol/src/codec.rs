@@ -150,10 +150,8 @@ pub(crate) fn decode_single(bytes: &[u8], values: &mut [f32]) {
 }
 
 fn encode_half(values: &[f32], write: &mut impl FnMut(&[u8])) {
-    // As whole numbers, which compare as the values do: that becomes vector instructions.
-    let bits =
-        values.iter().fold(0_u32, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff));
-    let exponent = exponent_for(bits);
+    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let exponent = exponent_for(largest);
     write(&(exponent as i16).to_le_bytes());
     let scale = power_of_two(-exponent);
     let mut scaled = [0.0_f32; BLOCK];
@@ -193,13 +191,13 @@ pub(crate) fn decode_half(exponent: i32, words: &[u8], values: &mut [f32]) -> bo
     true
 }
 
-/// The exponent that maps the value of these bits into `[2^14, 2^15)`, within what f32 can scale by.
-fn exponent_for(bits: u32) -> i32 {
-    if bits == 0 {
+/// The exponent that maps `largest` into `[2^14, 2^15)`, within what f32 can scale by.
+fn exponent_for(largest: f32) -> i32 {
+    if largest == 0.0 {
         return 0;
     }
     // The exponent's bits; subnormal numbers count as the smallest normal exponent.
-    let exponent = (bits >> 23) as i32 - 127;
+    let exponent = (largest.to_bits() >> 23) as i32 - 127;
     (exponent - TOP_EXPONENT).clamp(EXPONENT_MIN, EXPONENT_MAX)
 }
 

@@ -74,7 +74,7 @@ pub fn fleet(job: &Job, train: &Dataset) -> Fleet {
 /// When the values do not fit the model.
 #[must_use]
 pub fn evaluate(plan: &Plan, values: &[f32], rows: &Dataset) -> Metrics {
-    let mut predictor = Predictor::new(plan, &model::cpu()).expect("the model");
+    let mut predictor = Predictor::empty(plan, &model::cpu());
     predictor.load(values).expect("the model's values");
     coordinator::predict::evaluation(&predictor, batches(rows, 256)).expect("the rows")
 }

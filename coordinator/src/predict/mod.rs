@@ -75,7 +75,7 @@ fn write_all(
 }
 
 fn load(model: &ModelFile) -> anyhow::Result<Predictor> {
-    let mut predictor = Predictor::new(&model.plan, &model::cpu())?;
+    let mut predictor = Predictor::empty(&model.plan, &model::cpu());
     predictor.load(&model.parameters).context("the model cannot be loaded")?;
     Ok(predictor)
 }

@@ -118,15 +118,11 @@ impl DataPlane {
 /// Knows how deltas are encoded.
 #[derive(Debug)]
 pub(super) struct Examiner {
-    layout: Layout,
+    pub(super) layout: Layout,
     pieces: Vec<Piece>,
 }
 
 impl Examiner {
-    pub(super) fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// What the engine wants to know of a delta.
     pub(super) fn screen(&self, lease: LeaseId, payload: &[u8]) -> ControlEvent {
         match self.layout.payload(payload) {

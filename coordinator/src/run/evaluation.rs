@@ -222,8 +222,7 @@ impl Evaluation {
         for _ in 0..by_bytes.clamp(1, SNAPSHOTS_MAX) {
             freed.send(())?;
         }
-        let mut predictor = Predictor::new(&self.plan, &model::cpu())?;
-        predictor.unload();
+        let predictor = Predictor::empty(&self.plan, &model::cpu());
         let best = self.best_before()?;
         let mut finisher = Finisher { evaluation: self, predictor, best };
         // One thread, so that evaluation takes at most one core from local workers.

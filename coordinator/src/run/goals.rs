@@ -20,17 +20,20 @@ impl Control {
                 return;
             }
         }
-        let is_ending = self.ending.is_some() || self.stop_after_round.is_some();
-        if !is_ending && (is_met || !self.finished) {
+        if !self.is_ending() && (is_met || !self.finished) {
             self.display.say(&ending.sentence());
             self.stop(ending);
         }
     }
 
+    /// Whether it is decided how the run ends.
+    fn is_ending(&self) -> bool {
+        self.ending.is_some() || self.stop_after_round.is_some()
+    }
+
     /// When the time is up, unless the run ends already.
     pub(super) fn time_up_at(&self) -> Option<Instant> {
-        let is_ending = self.ending.is_some() || self.stop_after_round.is_some();
-        let Span(time) = self.max_time.filter(|_| !self.finished && !is_ending)?;
+        let Span(time) = self.max_time.filter(|_| !self.finished && !self.is_ending())?;
         self.tally.moment_of(time)
     }
 

@@ -95,10 +95,7 @@ impl Crew {
     /// Has a delta merged.
     pub(super) fn merge(&self, lease: LeaseId, order: MergeOrder, payload: Bytes) {
         if let Some(version) = order.version() {
-            let mut open = self.merges.open();
-            open.by_version.insert(version.number, lease);
-            open.ordered = version.number;
-            drop(open);
+            self.merges.ordered(version.number, lease);
             let _ = self.jobs.send(Job::Merge { lease, order, payload });
         }
     }
@@ -124,13 +121,20 @@ impl Crew {
             // One that failed has said so.
             let _ = thread.join();
         }
-        self.shared.values()
+        let shared = Arc::into_inner(self.shared);
+        shared.expect("invariant: no thread is left to share it").into_values()
     }
 }
 
 impl Merges {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ordered(&self, version: u64, lease: LeaseId) {
+        let mut open = self.open();
+        open.by_version.insert(version, lease);
+        open.ordered = version;
     }
 
     /// Waits until few enough are open; which these are.
@@ -182,7 +186,7 @@ impl Hand {
     }
 
     fn merge(&self, lease: LeaseId, order: &MergeOrder, payload: &Bytes) -> ControlEvent {
-        let delta = self.examiner.layout().payload(payload);
+        let delta = self.examiner.layout.payload(payload);
         let began = Instant::now();
         self.shared.apply(order, &delta.expect("invariant: it was examined before"));
         self.board.merged(began.elapsed());
@@ -203,5 +207,23 @@ impl Drop for Failure {
             self.0.open().failed = true;
             self.0.fewer.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_in_order_and_none_is_left_out() {
+        let merges = Merges::default();
+        for version in 1..=4 {
+            merges.ordered(version, LeaseId { incarnation: 1, number: version });
+        }
+        assert_eq!(merges.done(2), None, "1 is not done");
+        assert_eq!(merges.done(1), Some(2));
+        assert_eq!(merges.done(4), None);
+        assert_eq!(merges.done(3), Some(4), "those that were done before it are told with it");
+        assert!(merges.wait(|open| open.by_version.is_empty()).is_empty());
     }
 }

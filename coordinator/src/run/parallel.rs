@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use engine::merge::{Delta, Master, MergeOrder, square_and_finite};
+use engine::merge::{Delta, Master, MergeOrder, Part, square_and_finite};
 use protocol::pieces::Piece;
 
 /// Values that are worth a thread of their own: it starts in the time in which some ten thousand
@@ -16,20 +16,21 @@ pub fn threads_for(values: usize) -> usize {
     (values / VALUES_PER_THREAD).clamp(1, cores)
 }
 
+/// Does the work on all parts at once, on the last one in this thread.
+pub fn at_once<T: Send>(mut parts: Vec<T>, work: impl Fn(T) + Sync) {
+    let (last, work) = (parts.pop(), &work);
+    thread::scope(|scope| {
+        for part in parts {
+            scope.spawn(move || work(part));
+        }
+        last.into_iter().for_each(work);
+    });
+}
+
 /// Carries out an order, as [`Master::apply_in_parts`].
 pub fn merge<D: Delta + ?Sized>(master: &mut Master, order: &MergeOrder, delta: &D) {
     let count = threads_for(master.values().len());
-    master.apply_in_parts(order, delta, count, |mut parts| {
-        let last = parts.pop();
-        thread::scope(|scope| {
-            for part in parts {
-                scope.spawn(|| part.run());
-            }
-            if let Some(part) = last {
-                part.run();
-            }
-        });
-    });
+    master.apply_in_parts(order, delta, count, |parts| at_once(parts, Part::run));
 }
 
 /// The L2 norm of a delta's parameters, and whether all of it is finite and no variance below zero.
@@ -42,20 +43,10 @@ pub fn norm_and_finite<D: Delta + ?Sized>(delta: &D, pieces: &[Piece]) -> (f64, 
     let runs = pieces.len().div_ceil(RUN);
     let mut squares = vec![(0.0, true); runs];
     let per_thread = runs.div_ceil(threads_for(values)).max(1);
-    let examine = |first: usize, squares: &mut [(f64, bool)]| {
-        for (run, square) in (first..).zip(squares) {
+    at_once(squares.chunks_mut(per_thread).enumerate().collect(), |(part, squares)| {
+        for (run, square) in (part * per_thread..).zip(squares) {
             let range = run * RUN..pieces.len().min((run + 1) * RUN);
             *square = square_and_finite(delta, &pieces[range.clone()], range.start);
-        }
-    };
-    thread::scope(|scope| {
-        let mut parts: Vec<_> = squares.chunks_mut(per_thread).enumerate().collect();
-        let last = parts.pop();
-        for (part, squares) in parts {
-            scope.spawn(move || examine(part * per_thread, squares));
-        }
-        if let Some((part, squares)) = last {
-            examine(part * per_thread, squares);
         }
     });
     let square: f64 = squares.iter().map(|(square, _)| square).sum();

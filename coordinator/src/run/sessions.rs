@@ -73,7 +73,7 @@ impl Sessions {
 
     /// How many workers are connected.
     pub(super) fn connected(&self) -> usize {
-        self.by_worker.values().filter(|session| session.outgoing.is_some()).count()
+        self.by_connection.len()
     }
 
     /// How many workers of each kind are connected.

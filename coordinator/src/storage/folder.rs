@@ -23,6 +23,12 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const FINAL: &str = "final.safetensors";
 /// The model of the epoch that validated best.
 pub const BEST: &str = "best.safetensors";
+/// The run on one page.
+pub const REPORT: &str = "report.html";
+/// The folder for TensorBoard.
+pub const TENSORBOARD: &str = "tensorboard";
+/// How the names of TensorBoard's files begin.
+pub const EVENTS: &str = "events.out.tfevents.";
 /// Where runs without a folder of their own go.
 pub const RUNS: &str = "runs";
 /// Beside them, a link to the newest.

@@ -35,7 +35,10 @@ pub use file::{
 };
 pub use find::{EXPORTED_JOB, EXPORTED_MODEL, Found, find, find_run};
 pub(crate) use folder::write_whole;
-pub use folder::{BEST, CONFIG, FINAL, LATEST, METRICS, RUNS, RunFolder, plan_of, point_latest};
+pub use folder::{
+    BEST, CONFIG, EVENTS, FINAL, LATEST, METRICS, REPORT, RUNS, RunFolder, TENSORBOARD, plan_of,
+    point_latest,
+};
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;
 pub use remove::{Removed, check_run, remove};

@@ -8,15 +8,15 @@ use std::path::Path;
 use super::StorageError;
 use super::database::LEDGER;
 use super::files::CHECKPOINTS;
-use super::folder::{BEST, CONFIG, FINAL, METRICS, SPEC};
+use super::folder::{BEST, CONFIG, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
 use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
-const FILES: [&str; 6] = ["report.html", BEST, FINAL, LEDGER, SPEC, METRICS];
+const FILES: [&str; 6] = [REPORT, BEST, FINAL, LEDGER, SPEC, METRICS];
 
 /// Folders of a run, and how the names of the files begin that Herd writes into them.
-const FOLDERS: [(&str, &str); 2] = [(CHECKPOINTS, "0"), ("tensorboard", "events.out.tfevents.")];
+const FOLDERS: [(&str, &str); 2] = [(CHECKPOINTS, "0"), (TENSORBOARD, EVENTS)];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];

@@ -23,10 +23,8 @@ use engine::Status;
 
 use crate::cli::Failure;
 use crate::run::{Display, EpochRecord, Tally};
+use crate::storage::{EVENTS, TENSORBOARD};
 use event::What;
-
-/// The folder inside of a run's, unless the user names another one.
-pub(crate) const FOLDER: &str = "tensorboard";
 
 /// Seconds of training between two events of the fleet.
 const FLEET_SECONDS: u64 = 2;
@@ -62,7 +60,7 @@ pub(crate) fn folder(
     flag: Option<&Option<PathBuf>>,
     run: &Path,
 ) -> Result<Option<PathBuf>, Failure> {
-    let own = run.join(FOLDER);
+    let own = run.join(TENSORBOARD);
     let folder = match flag {
         Some(Some(given)) => given.clone(),
         Some(None) => own,
@@ -232,8 +230,6 @@ impl Files {
         let folder = self.folder.join(run);
         fs::create_dir_all(&folder)?;
         let (seconds, incarnation) = (wall_time as u64, self.incarnation);
-        File::create(
-            folder.join(format!("events.out.tfevents.{seconds:010}.herd.{incarnation:06}")),
-        )
+        File::create(folder.join(format!("{EVENTS}{seconds:010}.herd.{incarnation:06}")))
     }
 }

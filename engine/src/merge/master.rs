@@ -1,5 +1,7 @@
 //! The master of a run, changed by one thread at a time or by several in parts that do not touch.
 
+use std::ops::Range;
+
 use protocol::pieces::{PIECE_VALUES_MAX, Piece, pieces};
 use protocol::{Role, TensorTable, Version};
 
@@ -240,9 +242,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
     /// Runs the pieces through `step`, each with its values, momentum, sums and delta.
     fn each(&mut self, mut step: impl FnMut(&Piece, &mut [f32], &mut [f32], &mut [f64], &[f32])) {
         let mut room = [0.0; PIECE_VALUES_MAX];
-        let start = self.pieces.first().map_or(0, |piece| piece.values.start);
-        for (number, piece) in (self.first..).zip(self.pieces) {
-            let range = piece.values.start - start..piece.values.end - start;
+        for (number, (piece, range)) in (self.first..).zip(places(self.pieces)) {
             let delta = self.delta.piece(number, piece, &mut room);
             let momentum = self.momentum.get_mut(range.clone()).unwrap_or_default();
             let sums = self.accumulator.get_mut(range.clone()).unwrap_or_default();
@@ -251,9 +251,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
     }
 
     fn round(self, divisor: f64, samples: u64, rule: RoundRule) {
-        let start = self.pieces.first().map_or(0, |piece| piece.values.start);
-        for piece in self.pieces {
-            let range = piece.values.start - start..piece.values.end - start;
+        for (piece, range) in places(self.pieces) {
             let values = &mut self.values[range.clone()];
             let sums = &self.accumulator[range.clone()];
             match (piece.role, rule) {
@@ -284,6 +282,12 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
             self.momentum.fill(0.0);
         }
     }
+}
+
+/// Pieces in a row, with their places among the values of these pieces alone.
+fn places(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, Range<usize>)> {
+    let start = pieces.first().map_or(0, |piece| piece.values.start);
+    pieces.iter().map(move |piece| (piece, piece.values.start - start..piece.values.end - start))
 }
 
 fn approach(values: &mut [f32], target: &[f32], approach: Approach) {

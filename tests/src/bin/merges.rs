@@ -64,16 +64,8 @@ fn measure(parameters: u32, codec: Codec, rule: &str, time: Duration) -> serde_j
     let mut to = vec![0_u8; moved / 2];
     let copies = rate(time, || {
         let part = from.len().div_ceil(threads);
-        std::thread::scope(|scope| {
-            let mut parts: Vec<_> = from.chunks(part).zip(to.chunks_mut(part)).collect();
-            let last = parts.pop();
-            for (from, to) in parts {
-                scope.spawn(move || to.copy_from_slice(from));
-            }
-            if let Some((from, to)) = last {
-                to.copy_from_slice(from);
-            }
-        });
+        let parts: Vec<_> = from.chunks(part).zip(to.chunks_mut(part)).collect();
+        parallel::at_once(parts, |(from, to)| to.copy_from_slice(from));
         black_box(&mut to);
     });
     json!({

@@ -19,10 +19,7 @@ use serde_json::Value;
 
 use super::Shown;
 use crate::run::{EpochRecord, Shell};
-use crate::storage::{CONFIG, METRICS, plan_of, write_whole};
-
-/// The file in the run folder.
-const REPORT: &str = "report.html";
+use crate::storage::{CONFIG, METRICS, REPORT, plan_of, write_whole};
 
 /// All that the page tells.
 #[derive(Debug)]
