@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::process::Invitation;
+use crate::process::{Invitation, without_settings};
 
 /// A network with one hidden layer on the digits. Each row is a lease of its own, so that thousands
 /// of leases can be out.
@@ -54,6 +54,7 @@ impl Coordinator {
         command.args(["train", "load.toml", "--workers", "0", "--frequency", "batch"]);
         command.args(["--batch-size", "1", "--epochs", "100000", "--validation-split", "0"]);
         command.args(["--run-dir", "run"]).args(flags).current_dir(folder.path());
+        without_settings(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", herd.display()))?;
@@ -94,10 +95,8 @@ fn invitation(said: &mut impl BufRead) -> Result<Invitation> {
         if said.read_line(&mut all)? == 0 {
             bail!("herd says no address: {all}");
         }
-        let words: Vec<&str> = all[begin..].split_whitespace().collect();
-        if let ["join", "herd-worker", address, "--token", token] = words[..] {
-            let (address, token) = (address.to_owned(), token.to_owned());
-            return Ok(Invitation { address, token });
+        if let Some(invitation) = Invitation::in_line(&all[begin..]) {
+            return Ok(invitation);
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn splits(job: &Job) -> Splits {
 #[must_use]
 pub fn fleet(job: &Job, train: &Dataset) -> Fleet {
     let plan = Plan::new(&job.model).expect("the job's model");
-    let shards = cut(train, job.seed).expect("the job's shards");
+    let shards = cut(train, job.seed, &[]).expect("the job's shards");
     let engine = engine::Config {
         run: RunId(1),
         incarnation: 1,

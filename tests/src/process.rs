@@ -31,6 +31,15 @@ pub fn worker(arguments: &[&str]) -> Call {
     Call::new("herd-worker", arguments)
 }
 
+/// Keeps the user's own settings for `herd` out of a command.
+pub(crate) fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HERD_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// The folder of the whole project.
 ///
 /// # Panics
@@ -54,11 +63,7 @@ impl Call {
         let mut command = Command::new(built(program));
         // A group of its own, as a shell gives each of its commands.
         command.args(arguments).stdin(Stdio::null()).process_group(0);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("HERD_") {
-                command.env_remove(name);
-            }
-        }
+        without_settings(&mut command);
         // Mesa's layer for choosing a display's GPU complains where there is no display.
         command.env("NODEVICE_SELECT", "1");
         Self { command, what: format!("{program} {}", arguments.join(" ")), input: None }
@@ -211,12 +216,9 @@ impl Running {
     #[track_caller]
     pub fn invitation(&mut self) -> Invitation {
         let line = self.wait_for("join    herd-worker ");
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["join", "herd-worker", address, "--token", token] => {
-                Invitation { address: address.to_owned(), token: token.to_owned() }
-            }
-            _ => self.fail(&format!("{line:?} is no invitation")),
+        match Invitation::in_line(&line) {
+            Some(invitation) => invitation,
+            None => self.fail(&format!("{line:?} is no invitation")),
         }
     }
 
@@ -290,6 +292,13 @@ pub struct Invitation {
 }
 
 impl Invitation {
+    /// The invitation that a coordinator's line is, if it is one.
+    pub(crate) fn in_line(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["join", "herd-worker", address, "--token", token] = words[..] else { return None };
+        Some(Self { address: address.to_owned(), token: token.to_owned() })
+    }
+
     /// `HOST:PORT`.
     ///
     /// # Panics

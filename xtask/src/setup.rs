@@ -1,6 +1,7 @@
 //! What the commands need beside Rust, and how a Debian machine gets it.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -105,7 +106,7 @@ fn is_root() -> bool {
 }
 
 /// Whether a program exists and runs.
-pub(crate) fn starts(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn starts(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     workspace::output(Command::new(program).args(arguments)).is_ok()
 }
 

@@ -26,7 +26,7 @@ pub use parse::parse;
 pub use runs::{CompareArgs, ExportArgs, ListArgs, RemoveArgs};
 pub use tools::{CompletionsArgs, DoctorArgs, ManArgs, ModelCommand, ModelShowArgs};
 
-pub(crate) use table::aligned;
+pub(crate) use table::{aligned, aligned_as};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 target not met, 2 usage or configuration, 3 data or files,

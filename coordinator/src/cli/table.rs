@@ -6,21 +6,26 @@ use std::fmt::Write;
 /// all rows have as many cells.
 pub(crate) fn aligned(table: &[Vec<String>]) -> String {
     let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let numbers: Vec<bool> = (0..columns)
         .map(|column| {
             let body = || table.iter().skip(1).map(|row| row[column].as_str());
             body().any(|cell| cell != "-") && body().all(|cell| cell == "-" || is_number(cell))
         })
         .collect();
+    aligned_as(table, &numbers)
+}
+
+/// The same where it is known which columns stand at the right.
+pub(crate) fn aligned_as(table: &[Vec<String>], right: &[bool]) -> String {
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..right.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in table {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
             // Writing to a text cannot fail.
-            let _ = if numbers[column] {
+            let _ = if right[column] {
                 write!(line, "{cell:>width$}  ")
             } else {
                 write!(line, "{cell:<width$}  ")

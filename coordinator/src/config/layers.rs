@@ -13,7 +13,7 @@ use super::{preset, reference};
 const PREFIX: &str = "HERD_";
 
 /// Begins the names of those that only tests of Herd set; they are no keys.
-const TESTS: &str = "HERD_TEST_CHECKPOINT_";
+const TESTS: [&str; 2] = ["HERD_TEST_CHECKPOINT_", "HERD_TEST_SAMPLES_"];
 
 /// The key that names the preset to start from.
 const PRESET: &str = "preset";
@@ -132,7 +132,7 @@ fn environment_layer(variables: &[(String, String)], folder: &Path) -> Result<Tr
     let names = short_names();
     let mut layer = Tree::default();
     for (variable, text) in variables {
-        if variable.starts_with(TESTS) {
+        if TESTS.iter().any(|tests| variable.starts_with(tests)) {
             continue;
         }
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };

@@ -131,7 +131,6 @@ impl Encoder {
     pub(super) fn categories(&self) -> BTreeMap<String, Vec<String>> {
         let words = self.columns.iter().filter_map(|(name, meaning)| match meaning {
             Meaning::Number => None,
-            Meaning::Words(words) if words.closed => None,
             Meaning::Words(words) => Some((name.clone(), words.sorted().0)),
         });
         words.collect()

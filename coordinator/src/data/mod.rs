@@ -30,9 +30,11 @@ use model::{Plan, TargetKind, Targets};
 pub use columns::Columns;
 pub use error::DataError;
 pub use scaling::Scaling;
-pub use shard::{Cut, batches, cut, cut_weighted};
+pub use shard::{Cut, batches, cut};
 pub use split::{Division, Splits};
 pub use weights::ClassWeights;
+
+pub(crate) use table::sort_classes;
 
 /// Where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

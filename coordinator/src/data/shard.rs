@@ -28,23 +28,12 @@ pub struct Cut {
     pub rows: u32,
 }
 
-/// Shuffles the rows once and cuts them into shards of nearly equal size.
+/// Shuffles the rows once and cuts them into shards of nearly equal size. With a weight for each class
+/// each row carries that of its own; without, all count alike.
 ///
 /// # Errors
 /// When a sample does not fit into a shard, or there are too many of them.
-pub fn cut(dataset: &Dataset, seed: u64) -> Result<Vec<Cut>, DataError> {
-    cut_weighted(dataset, seed, &[])
-}
-
-/// [`cut`] with a weight for each class, which each row then carries; none = all count alike.
-///
-/// # Errors
-/// When a sample does not fit into a shard, or there are too many of them.
-pub fn cut_weighted(
-    dataset: &Dataset,
-    seed: u64,
-    class_weights: &[f32],
-) -> Result<Vec<Cut>, DataError> {
+pub fn cut(dataset: &Dataset, seed: u64, class_weights: &[f32]) -> Result<Vec<Cut>, DataError> {
     let columns = columns(dataset, !class_weights.is_empty());
     let row_bytes: usize = columns.iter().map(|info| info.elements() * info.dtype.bytes()).sum();
     let rows_max = (SHARD_BYTES_MAX - HEADER_ROOM) / row_bytes;

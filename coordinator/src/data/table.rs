@@ -1,6 +1,7 @@
 //! CSV files: a header, one sample a line, features as numbers or words, the target in a named
 //! column.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
@@ -99,6 +100,17 @@ fn open(path: &Path) -> Result<File, DataError> {
     File::open(path).map_err(failed)
 }
 
+/// Puts what stands for classes into the order in which these are numbered: by name, whole numbers by
+/// their size.
+pub(crate) fn sort_classes<T>(list: &mut [T], name: impl Fn(&T) -> &str) {
+    let number = |item: &T| name(item).parse::<i64>().ok();
+    let are_numbers = list.iter().all(|item| number(item).is_some());
+    list.sort_by(|one, other| {
+        let numbers = if are_numbers { number(one).cmp(&number(other)) } else { Ordering::Equal };
+        numbers.then_with(|| name(one).cmp(name(other)))
+    });
+}
+
 /// Numbers the classes: those of the training data if `known`, else all that occur, sorted
 /// (integers by value).
 fn classes(
@@ -112,10 +124,7 @@ fn classes(
         None => {
             let distinct: BTreeSet<&str> = cells.iter().map(|(_, cell)| cell.as_str()).collect();
             let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
-            let numbers: Option<Vec<i64>> = names.iter().map(|name| name.parse().ok()).collect();
-            if numbers.is_some() {
-                names.sort_by_key(|name| name.parse::<i64>().ok());
-            }
+            sort_classes(&mut names, String::as_str);
             names
         }
     };

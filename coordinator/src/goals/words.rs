@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use crate::train::percent;
 
 /// Most epochs that may pass without progress.
 const PATIENCE_MAX: u32 = 1_000_000;
@@ -40,7 +40,7 @@ impl Quality {
     #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
-            Self::Accuracy => format!("{:.2} %", 100.0 * value),
+            Self::Accuracy => percent(value),
             Self::Loss | Self::Mae => format!("{value:.4}"),
         }
     }
@@ -199,29 +199,6 @@ fn seconds(text: &str) -> Option<u64> {
     }
     (rest.is_empty() && !text.is_empty()).then_some(sum)
 }
-
-/// Read from and written as text; whole numbers are read too, as `early_stopping = 5` is what one
-/// writes.
-macro_rules! as_text {
-    ($($name:ident),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                match toml::Value::deserialize(deserializer)? {
-                    toml::Value::String(text) => text.parse().map_err(de::Error::custom),
-                    other => other.to_string().parse().map_err(de::Error::custom),
-                }
-            }
-        }
-    )*};
-}
-
-as_text!(Target, Patience, Span);
 
 #[cfg(test)]
 mod tests {

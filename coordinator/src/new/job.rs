@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::survey::{Column, Role, Survey, Task};
+use crate::survey::{Column, Role, Survey, Task, quoted};
 
 /// How the job file calls the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,8 +288,4 @@ fn number(value: f64) -> String {
 
 fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::curve::Curve;
 use super::exposition::{self, Figures, Kind};
-use super::{Ending, EpochRecord, Tally};
+use super::{Ending, EpochRecord, Tally, finite};
 
 /// A browser that has not asked for so long is gone: it asks every few seconds, hidden ones more
 /// rarely.
@@ -133,7 +133,6 @@ impl Board {
     pub fn end(&self, ended: &Ended<'_>) {
         let Ended { ending, test, classes, status, tally, bytes } = ended;
         let mut live = locked(&self.live);
-        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         live.show(status, tally.samples_per_second(), tally.training_time());
         live.state = STATES[2];
         live.reason = Some(ending.sentence());

@@ -1,22 +1,21 @@
 //! The thread that evaluates versions of the master, keeps the best and writes what is to be kept.
 //! It alone touches the run folder while a run goes on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use anyhow::Context;
 use engine::EpochSummary;
 use model::{Batch, Metrics, Plan, Predictor};
 use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Alarm, ControlEvent};
+use super::{Alarm, ControlEvent, finite};
 use crate::data::{Dataset, Names, batches};
 use crate::goals::{Judge, Measured};
 use crate::predict::evaluation;
-use crate::storage::{self, BEST, BestRecord, Checkpoint, METRICS, RunFolder, Store};
+use crate::storage::{self, BEST, BestRecord, Checkpoint, RunFolder, Store};
 
 /// Versions in evaluation and waiting for it: each is a whole copy of the master.
 const SNAPSHOTS_MAX: usize = 3;
@@ -62,20 +61,6 @@ impl EpochRecord {
             accuracy: self.validation_accuracy,
             mae: self.validation_mae,
         }
-    }
-
-    /// All lines of a run's metrics.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or holds something else.
-    pub fn read_all(folder: &Path) -> anyhow::Result<Vec<Self>> {
-        let path = folder.join(METRICS);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let record = |(index, line): (usize, &str)| {
-            let at = || format!("{}, line {}", path.display(), index + 1);
-            serde_json::from_str(line).with_context(at)
-        };
-        text.lines().enumerate().map(record).collect()
     }
 }
 
@@ -271,7 +256,6 @@ impl Finisher {
             };
             let mut verdict = None;
             if let Some(metrics) = self.validate(master)? {
-                let finite = |value: f64| Some(value).filter(|value| value.is_finite());
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
@@ -376,5 +360,5 @@ impl Finisher {
 /// The accuracy of metrics, where the model says classes.
 fn accuracy(plan: &Plan, metrics: &Metrics) -> Option<f64> {
     let classes = plan.spec().loss.is_cross_entropy();
-    classes.then(|| metrics.accuracy()).filter(|value| value.is_finite())
+    classes.then(|| metrics.accuracy()).and_then(finite)
 }

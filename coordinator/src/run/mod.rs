@@ -49,6 +49,11 @@ pub use keeping::{Constants, Shell};
 pub use pulls::VersionPlace;
 pub use tally::{Tally, WorkerTally};
 
+/// A number that can be shown and written; none for what is no number.
+pub(crate) fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}
+
 /// Tells the control task when the thread that holds it panics: the run would wait for ever.
 struct Alarm(mpsc::Sender<ControlEvent>);
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shell;
 use super::curve::Curve;
+use super::finite;
 use super::history::History;
 use crate::storage::WorkerRow;
 
@@ -238,7 +239,7 @@ impl Tally {
         let (sum, samples) = self.losses.remove(&epoch)?;
         // Late copies of units that were counted already.
         self.losses.retain(|late, _| *late > epoch);
-        (samples > 0).then(|| sum / samples as f64).filter(|loss| loss.is_finite())
+        (samples > 0).then(|| sum / samples as f64).and_then(finite)
     }
 
     /// Notes how the run stands, with so many workers; without a number it is over, and its time ended

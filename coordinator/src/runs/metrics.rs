@@ -9,7 +9,7 @@ use crate::cli::Failure;
 use crate::storage::METRICS;
 
 /// Reads all lines, as far as the caller wants to know them.
-pub(super) fn lines<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, Failure> {
+pub(crate) fn lines<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, Failure> {
     let path = folder.join(METRICS);
     let text = fs::read_to_string(&path)
         .map_err(|error| Failure::Data(format!("{}: cannot be read: {error}", path.display())))?;

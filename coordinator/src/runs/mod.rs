@@ -13,7 +13,7 @@ mod entry;
 mod export;
 mod job;
 mod list;
-mod metrics;
+pub(crate) mod metrics;
 mod print;
 mod remove;
 pub(crate) mod report;

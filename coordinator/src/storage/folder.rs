@@ -27,6 +27,8 @@ pub const BEST: &str = "best.safetensors";
 pub const REPORT: &str = "report.html";
 /// The folder for TensorBoard.
 pub const TENSORBOARD: &str = "tensorboard";
+/// The folders in it, one for each group of curves.
+pub const CURVES: [&str; 3] = ["train", "validation", "fleet"];
 /// How the names of TensorBoard's files begin.
 pub const EVENTS: &str = "events.out.tfevents.";
 /// Where runs without a folder of their own go.

@@ -3,20 +3,17 @@
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::StorageError;
 use super::database::LEDGER;
 use super::files::CHECKPOINTS;
-use super::folder::{BEST, CONFIG, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
+use super::folder::{BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
 use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
 const FILES: [&str; 6] = [REPORT, BEST, FINAL, LEDGER, SPEC, METRICS];
-
-/// Folders of a run, and how the names of the files begin that Herd writes into them.
-const FOLDERS: [(&str, &str); 2] = [(CHECKPOINTS, "0"), (TENSORBOARD, EVENTS)];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];
@@ -52,8 +49,7 @@ pub fn check_run(folder: &Path) -> Result<(), StorageError> {
 /// When something cannot be deleted; what is left is still a run.
 pub fn remove(folder: &Path, lock: RunLock) -> Result<Removed, StorageError> {
     let mut removing = Removing::default();
-    for (inner, start) in FOLDERS {
-        let inner = folder.join(inner);
+    for (inner, start) in folders(folder) {
         for name in names(&inner)?.iter().filter(|name| name.starts_with(start)) {
             removing.file(&inner.join(name))?;
         }
@@ -75,6 +71,15 @@ pub fn remove(folder: &Path, lock: RunLock) -> Result<Removed, StorageError> {
         gone(folder, fs::remove_dir(folder))?;
     }
     Ok(removed)
+}
+
+/// Folders of a run, inner ones first, and how the names of the files begin that Herd writes into
+/// them.
+fn folders(run: &Path) -> impl Iterator<Item = (PathBuf, &'static str)> {
+    let tensorboard = run.join(TENSORBOARD);
+    let curves = CURVES.map(|curves| (tensorboard.join(curves), EVENTS));
+    let others = [(tensorboard, EVENTS), (run.join(CHECKPOINTS), "0")];
+    curves.into_iter().chain(others)
 }
 
 #[derive(Default)]
@@ -140,8 +145,8 @@ mod tests {
 
     fn run() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, _) in FOLDERS {
-            fs::create_dir(folder.path().join(name)).unwrap();
+        for (inner, _) in folders(folder.path()) {
+            fs::create_dir_all(inner).unwrap();
         }
         for name in [
             "config.toml",
@@ -152,7 +157,7 @@ mod tests {
             "best.safetensors",
             "final.safetensors.tmp",
             "checkpoints/000001.safetensors",
-            "tensorboard/events.out.tfevents.1.herd.1",
+            "tensorboard/train/events.out.tfevents.1.herd.1",
         ] {
             fs::write(folder.path().join(name), [0; 10]).unwrap();
         }

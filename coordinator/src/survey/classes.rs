@@ -1,7 +1,7 @@
 //! What is wrong with the column that is predicted.
 
-use super::column::{Column, Kind, Places};
-use super::problems::{Problem, Severity, counted, missing};
+use super::column::{Column, Kind};
+use super::problems::{Problem, Severity, missing, such_as};
 use super::roles::Task;
 use super::scan::Scan;
 use crate::data::columns::WORDS_MAX;
@@ -25,14 +25,8 @@ pub(super) fn label(scan: &Scan, column: &Column, task: Task, problems: &mut Vec
         error(missing(&column.missing), "fill them in or delete those lines");
     }
     if column.not_finite.count > 0 {
-        let Places { count, line, text } = &column.not_finite;
-        error(
-            format!(
-                "{} finite, such as `{text}` in line {line}",
-                counted(*count, "number is not", "numbers are not")
-            ),
-            "correct them or delete those lines",
-        );
+        let are = ["number is not", "numbers are not"];
+        error(such_as(&column.not_finite, are, "finite"), "correct them or delete those lines");
     }
     if column.filled == 0 {
         return;
@@ -46,14 +40,8 @@ pub(super) fn label(scan: &Scan, column: &Column, task: Task, problems: &mut Vec
     }
     match task {
         Task::Regression if column.words.count > 0 => {
-            let Places { count, line, text } = &column.words;
-            error(
-                format!(
-                    "{} a number, such as `{text}` in line {line}",
-                    counted(*count, "cell is not", "cells are not")
-                ),
-                "correct them or delete those lines",
-            );
+            let are = ["cell is not", "cells are not"];
+            error(such_as(&column.words, are, "a number"), "correct them or delete those lines");
         }
         Task::Regression => {}
         Task::Classification => match column.values() {

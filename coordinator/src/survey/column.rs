@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::data::columns::WORDS_MAX;
+use crate::data::sort_classes;
 
 /// Cells that say that there is nothing.
 const MISSING: [&str; 7] = ["", "na", "n/a", "nan", "null", "none", "?"];
@@ -166,10 +167,7 @@ impl Column {
         let values = self.values.as_ref()?;
         let mut values: Vec<_> =
             values.iter().map(|(text, count)| (text.as_str(), *count)).collect();
-        values.sort_unstable();
-        if values.iter().all(|(text, _)| text.parse::<i64>().is_ok()) {
-            values.sort_by_key(|(text, _)| text.parse::<i64>().ok());
-        }
+        sort_classes(&mut values, |(text, _)| text);
         Some(values)
     }
 

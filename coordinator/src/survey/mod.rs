@@ -22,6 +22,7 @@ use crate::cli::{CheckArgs, Failure, answer};
 use crate::data::DataError;
 
 pub use column::{Column, Kind};
+pub(crate) use problems::quoted;
 pub use problems::{Problem, Severity};
 pub use roles::{Role, Task};
 pub use scan::Scan;

@@ -7,6 +7,7 @@ use super::column::{Column, Kind};
 use super::problems::{Problem, Severity, counted};
 use super::roles::{Role, Task};
 use super::scan::{Format, Scan};
+use crate::cli::aligned_as;
 use crate::train::grouped;
 
 /// Columns that are shown to people; a program gets all.
@@ -14,24 +15,6 @@ const COLUMNS_SHOWN: usize = 100;
 
 /// Classes that are shown to people.
 const CLASSES_SHOWN: usize = 20;
-
-/// Rows of a table, the first of them its head; all columns but the first are of numbers if `right`.
-fn aligned(rows: &[Vec<String>], right: &[bool]) -> String {
-    let width = |place: usize| rows.iter().map(|row| row[place].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..right.len()).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for ((cell, width), right) in row.iter().zip(&widths).zip(right) {
-            let gap = " ".repeat(width - cell.chars().count());
-            let (before, after) = if *right { (gap, String::new()) } else { (String::new(), gap) };
-            line.push_str(&format!("{before}{cell}{after}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
 
 /// All of it for people.
 pub(super) fn text(survey: &Survey) -> String {
@@ -84,7 +67,7 @@ fn columns(survey: &Survey) -> String {
             values,
         ]);
     }
-    let mut text = aligned(&rows, &[false, false, false, true, true, true, true]);
+    let mut text = aligned_as(&rows, &[false, false, false, true, true, true, true]);
     if survey.scan.columns.len() > COLUMNS_SHOWN {
         let more = survey.scan.columns.len() - COLUMNS_SHOWN;
         text.push_str(&format!("... and {more} more columns; --json has all\n"));
@@ -104,7 +87,7 @@ fn target(label: &Column, task: Task, samples: u64) -> String {
                 })
                 .collect();
             let mut text = format!("{name}: {} classes\n", values.len());
-            text.push_str(&aligned(&rows, &[false, true, true]));
+            text.push_str(&aligned_as(&rows, &[false, true, true]));
             if values.len() > CLASSES_SHOWN {
                 text.push_str(&format!("  ... and {} more\n", values.len() - CLASSES_SHOWN));
             }

@@ -186,24 +186,17 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
         add(Severity::Error, what, remedy);
     }
     if column.not_finite.count > 0 {
-        let Places { count, line, text } = &column.not_finite;
         add(
             Severity::Error,
-            format!(
-                "{} finite in 32 bits, such as `{text}` in line {line}",
-                counted(*count, "number is not", "numbers are not")
-            ),
+            such_as(&column.not_finite, ["number is not", "numbers are not"], "finite in 32 bits"),
             "write numbers up to 3.4e38, or delete those lines".to_owned(),
         );
     }
     if column.kind() == Kind::MostlyNumber {
-        let Places { count, line, text } = &column.words;
+        let what = such_as(&column.words, ["cell is not", "cells are not"], "a number");
         add(
             Severity::Error,
-            format!(
-                "{} a number, such as `{text}` in line {line}; all others are",
-                counted(*count, "cell is not", "cells are not")
-            ),
+            format!("{what}; all others are"),
             format!(
                 "correct them, or say that it holds words: data.categorical = [{}]",
                 quoted(name)
@@ -218,6 +211,12 @@ fn input(column: &Column, role: Role, problems: &mut Vec<Problem>) {
             format!("herd new makes {count} inputs of it: data.categorical = [{}]", quoted(name)),
         );
     }
+}
+
+/// Says how many places are not what they should be, and shows one; `are` is said of one and of many.
+pub(super) fn such_as(places: &Places, are: [&str; 2], what: &str) -> String {
+    let Places { count, line, text } = places;
+    format!("{} {what}, such as `{text}` in line {line}", counted(*count, are[0], are[1]))
 }
 
 /// Says how many cells are empty.

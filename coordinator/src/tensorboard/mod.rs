@@ -22,8 +22,8 @@ use std::thread::{self, JoinHandle};
 use engine::Status;
 
 use crate::cli::Failure;
-use crate::run::{Display, EpochRecord, Tally};
-use crate::storage::{EVENTS, TENSORBOARD};
+use crate::run::{Display, EpochRecord, Tally, finite};
+use crate::storage::{CURVES, EVENTS, TENSORBOARD};
 use event::What;
 
 /// Seconds of training between two events of the fleet.
@@ -32,9 +32,9 @@ const FLEET_SECONDS: u64 = 2;
 /// Events that may wait for a slow disk; what comes then is left out.
 const WAITING_MAX: usize = 1024;
 
-const TRAIN: &str = "train";
-const VALIDATION: &str = "validation";
-const FLEET: &str = "fleet";
+const TRAIN: &str = CURVES[0];
+const VALIDATION: &str = CURVES[1];
+const FLEET: &str = CURVES[2];
 
 /// Looks at the flag before anything starts.
 ///
@@ -148,7 +148,7 @@ impl Display for TensorBoard {
         let of_training = [
             ("epoch_loss", record.training_loss),
             ("epoch_learning_rate", self.learning_rate),
-            ("epoch_samples_per_second", Some(speed).filter(|speed| speed.is_finite())),
+            ("epoch_samples_per_second", finite(speed)),
         ];
         self.tell(TRAIN, step, &of_training);
         let of_validation = [

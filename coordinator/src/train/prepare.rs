@@ -43,7 +43,7 @@ fn load(job: Job) -> anyhow::Result<Prepared> {
         Scaling::Standard => Plan::new(&data::scaling::scaled(&job.model, &splits.train)?)?,
     };
     let weights = job.training.class_weights.of(&splits.train)?;
-    let shards = data::cut_weighted(&splits.train, job.seed, &weights)?;
+    let shards = data::cut(&splits.train, job.seed, &weights)?;
     let initial = match &job.init {
         Some(path) => storage::read_parameters(path, plan.tensors())?,
         None => plan.initial(job.seed),

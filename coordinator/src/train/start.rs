@@ -16,6 +16,7 @@ use super::summary::grouped;
 use crate::cli::{Failure, TrainArgs};
 use crate::goals::{Judge, Span};
 use crate::run::{EpochRecord, Shell, Tally};
+use crate::runs::metrics;
 use crate::server;
 use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
 
@@ -121,7 +122,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
                 .map_err(|error| Failure::Data(format!("{}: {error}", path.display())))?;
             let master = Master::restore(table, values, momentum, version)?;
             let folder = RunFolder::reopen(&path, record.metrics_bytes)?;
-            let records = EpochRecord::read_all(&path)?;
+            let records = metrics::lines::<EpochRecord>(&path)?;
             let mut judge = prepared.judge();
             for record in &records {
                 judge.see(record.epoch, &record.measured());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine::{EpochSummary, Status};
 use serde::Serialize;
 
-use crate::run::{Ending, Outcome, WorkerTally};
+use crate::run::{Ending, Outcome, WorkerTally, finite};
 
 /// A run that is over.
 #[derive(Debug)]
@@ -71,7 +71,6 @@ impl Summary {
 
     fn json(&self) -> Json<'_> {
         let (test, validation) = (self.outcome.test, self.outcome.validation);
-        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         Json {
             ending: self.ending.word(),
             target_met: self.outcome.target_met,

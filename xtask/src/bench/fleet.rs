@@ -41,10 +41,10 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
     let idle = load(bench, &["idle", SESSIONS, "60"])?;
     let rate = "merges_per_second";
     let (floor, full) = (all(&floors, rate)?, all(&fulls, rate)?);
-    let ratios: Vec<f64> = full.iter().zip(&floor).map(|(full, floor)| full / floor).collect();
+    let ratios = Spread::of_ratios(&full, &floor);
     let merges = Spread::of(&all(&paced, rate)?);
     let p99 = Spread::of(&all(&paced, "p99_ms")?);
-    let waits = format!("{:.1} ({:.1} to {:.1})", p99.median, p99.lowest, p99.highest);
+    let waits = p99.decimal();
     let memory = number(&idle, "coordinator_mb_most")?;
     let idle = [idle];
     Ok(Report {
@@ -77,7 +77,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
                 String::new(),
             )?,
             row("floor: merges/s", &floors, Spread::of(&floor).rate(), String::new())?,
-            row("ratio of the two", &fulls, Spread::of(&ratios).ratio(), String::new())?,
+            row("ratio of the two", &fulls, ratios.ratio(), String::new())?,
             row(
                 "10,000 idle sessions for 60 s: MB of the coordinator",
                 &idle,

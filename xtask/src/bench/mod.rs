@@ -83,12 +83,7 @@ impl Bench<'_> {
     /// Trains with `herd train` and returns the object that it prints at the end. The report shows
     /// the command without `seed`.
     fn herd(&mut self, arguments: &[&str], seed: u32) -> Result<Value> {
-        let runs = self.folder()?.join("runs");
-        // Each run is a folder of its own; what the last one left is of no more use.
-        if runs.exists() {
-            fs::remove_dir_all(&runs)
-                .with_context(|| format!("cannot remove {}", runs.display()))?;
-        }
+        self.empty_runs()?;
         let mut command = Command::new(self.workspace.binary("herd"));
         command.arg("train").args(arguments).arg("--json");
         self.note(&command);
@@ -96,17 +91,31 @@ impl Bench<'_> {
         self.run(&mut command)
     }
 
-    /// Runs one of the programs in tests/src/bin, which prints one line.
-    fn program(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
-        self.lines(name, arguments)?.pop().with_context(|| format!("{name} printed nothing"))
+    /// The run folder, which is not there: what the last run left is of no more use.
+    fn empty_runs(&self) -> Result<PathBuf> {
+        let runs = self.folder()?.join("runs");
+        if runs.exists() {
+            fs::remove_dir_all(&runs)
+                .with_context(|| format!("cannot remove {}", runs.display()))?;
+        }
+        Ok(runs)
     }
 
-    /// The same for one that prints several lines.
+    /// Runs one of the programs in tests/src/bin, whose last line is its result.
+    fn program(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
+        let mut command = Command::new(self.workspace.binary(name));
+        command.args(arguments);
+        self.note(&command);
+        self.run(&mut command)
+    }
+
+    /// The same for one whose lines are all results.
     fn lines(&mut self, name: &str, arguments: &[&str]) -> Result<Vec<Value>> {
         let mut command = Command::new(self.workspace.binary(name));
         command.args(arguments);
         self.note(&command);
-        self.run_lines(&mut command)
+        let text = self.output(&mut command)?;
+        text.lines().map(|line| self.result(&command, line)).collect()
     }
 
     fn note(&mut self, command: &Command) {
@@ -116,12 +125,23 @@ impl Bench<'_> {
         }
     }
 
+    /// Runs a program whose last line is its result; what it prints before is for people.
     fn run(&mut self, command: &mut Command) -> Result<Value> {
-        let line = workspace::line(command);
-        self.run_lines(command)?.pop().with_context(|| format!("{line} printed nothing"))
+        let text = self.output(command)?;
+        self.result(command, text.lines().last().unwrap_or_default())
     }
 
-    fn run_lines(&mut self, command: &mut Command) -> Result<Vec<Value>> {
+    /// A line that a command has printed, as its result.
+    fn result(&mut self, command: &Command, text: &str) -> Result<Value> {
+        let line = workspace::line(command);
+        let result: Value = serde_json::from_str(text)
+            .with_context(|| format!("{line} did not print a JSON object, but {text:?}"))?;
+        self.runs.push(json!({ "command": line, "result": result }));
+        Ok(result)
+    }
+
+    /// All that a command prints on standard output.
+    fn output(&self, command: &mut Command) -> Result<String> {
         let line = workspace::line(command);
         eprintln!("{line}");
         let output = command
@@ -134,15 +154,7 @@ impl Bench<'_> {
             let error = String::from_utf8_lossy(&output.stderr);
             bail!("{line} failed ({}):\n{}", output.status, error.trim_end());
         }
-        let result = |text: &str| -> Result<Value> {
-            serde_json::from_str(text)
-                .with_context(|| format!("{line} did not print JSON objects, but {text:?}"))
-        };
-        let results: Vec<Value> = text.lines().map(result).collect::<Result<_>>()?;
-        for result in &results {
-            self.runs.push(json!({ "command": line, "result": result }));
-        }
-        Ok(results)
+        Ok(text.into_owned())
     }
 
     /// Where everything that a benchmark writes goes, and all its programs run.
@@ -213,6 +225,11 @@ impl Spread {
         let last = sorted.len() - 1;
         let median = f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)]);
         Self { median, lowest: sorted[0], highest: sorted[last] }
+    }
+
+    /// Of each value over the other one of its round.
+    fn of_ratios(over: &[f64], under: &[f64]) -> Self {
+        Self::of(&over.iter().zip(under).map(|(over, under)| over / under).collect::<Vec<_>>())
     }
 
     fn ratio(&self) -> String {

@@ -129,8 +129,7 @@ fn rows(model: &str, rates: &Rates) -> Vec<Vec<String>> {
         cells.iter().map(ToString::to_string).collect()
     };
     let compared = |program: &str, rate: &[f64], against: &str, base: &[f64], goal: f64| {
-        let ratios: Vec<f64> = rate.iter().zip(base).map(|(rate, base)| rate / base).collect();
-        let ratio = Spread::of(&ratios);
+        let ratio = Spread::of_ratios(rate, base);
         row(program, rate, against, &ratio.ratio(), &verdict(ratio.median, goal))
     };
     vec![

@@ -35,9 +35,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
         let plain = bench.program("plain-loop", &["mnist-mlp", NATIVE_EPOCHS])?;
         native.push(number(&plain, "samples_per_second")?);
     }
-    let ratio = |base: &[f64]| {
-        Spread::of(&tab.iter().zip(base).map(|(tab, base)| tab / base).collect::<Vec<_>>())
-    };
+    let ratio = |base: &[f64]| Spread::of_ratios(&tab, base);
     let row = |what: &str, values: &[f64], compared: String, goal: String| {
         vec![what.to_owned(), Spread::of(values).rate(), compared, goal]
     };

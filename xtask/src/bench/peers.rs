@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{Bench, Report, Spread, number, verdict};
-use crate::setup;
+use crate::setup::{self, starts};
 use crate::workspace;
 
 /// What trains with Keras and Elephas.
@@ -72,18 +72,17 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
         rates.1.push(number(&peers.train(bench, herd, EPOCHS)?.result, RATE)?);
     }
     let hogwild = ["train", "--mode", "hogwild", "--dry-run"];
-    let hogwild = starts(&bench.workspace.binary("herd"), &hogwild);
+    let hogwild = starts(bench.workspace.binary("herd"), &hogwild);
     let there =
         |program: &Program| hogwild || !matches!(program, Program::Herd { mode: "hogwild", .. });
     let rows: Result<Vec<_>> =
         ALL.into_iter().filter(there).map(|program| row(bench, &peers, program)).collect();
     let mut rows = rows?;
-    let ratios: Vec<f64> = rates.1.iter().zip(&rates.0).map(|(herd, other)| herd / other).collect();
-    let ratio = Spread::of(&ratios);
+    let ratio = Spread::of_ratios(&rates.1, &rates.0);
     rows.push(vec![
         String::from("Herd over Elephas, asynchronous"),
         String::from("epoch"),
-        format!("{:.1} ({:.1} to {:.1})", ratio.median, ratio.lowest, ratio.highest),
+        ratio.decimal(),
         String::new(),
         format!("of samples/s, {}", verdict(ratio.median, GOAL)),
     ]);
@@ -209,7 +208,7 @@ fn environment(folder: &Path) -> Result<PathBuf> {
     }
     let base = PYTHONS.iter().map(|version| format!("python{version}")).find(|name| {
         // A name may be there and lead to no Python, and one without `venv` makes no environment.
-        starts(Path::new(name), &["-c", "import venv, ensurepip"])
+        starts(name, &["-c", "import venv, ensurepip"])
     });
     let Some(base) = base else {
         bail!(
@@ -226,9 +225,4 @@ fn environment(folder: &Path) -> Result<PathBuf> {
         bail!("{ELEPHAS} is installed in {}, and does not start", folder.display());
     }
     Ok(python)
-}
-
-/// Whether a program starts and ends well.
-fn starts(program: &Path, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
 }

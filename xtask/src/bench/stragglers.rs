@@ -129,11 +129,7 @@ impl Drop for Processes {
 
 /// Trains with the unequal fleet until the accuracy is reached.
 fn straggle(bench: &mut Bench<'_>, mode: &str, seed: u32) -> Result<Reached> {
-    let folder = bench.folder()?;
-    let runs = folder.join("runs");
-    if runs.exists() {
-        fs::remove_dir_all(&runs).with_context(|| format!("cannot remove {}", runs.display()))?;
-    }
+    let (folder, runs) = (bench.folder()?, bench.empty_runs()?);
     let mut herd = Command::new(bench.workspace.binary("herd"));
     let workers = SPEEDS.len().to_string();
     herd.args(["train", "--workers", "0", "--min-workers", &workers, "--mode", mode]);

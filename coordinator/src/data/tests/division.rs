@@ -77,7 +77,7 @@ proptest! {
     #[test]
     fn shards_hold_every_row_once(rows in 1_usize..400, side in 1_u32..3000, seed: u64) {
         let dataset = sample(rows, &[side]);
-        let shards = cut(&dataset, seed).unwrap();
+        let shards = cut(&dataset, seed, &[]).unwrap();
         let (fewest, most) = shards.iter().fold((u32::MAX, 0), |(low, high), shard| {
             (low.min(shard.rows), high.max(shard.rows))
         });
@@ -149,11 +149,12 @@ fn another_seed_splits_and_cuts_otherwise() {
     assert_eq!(first.test.as_ref().map(Dataset::rows), Some(2000));
     assert_ne!(first.train, second.train);
     let digests = |seed| -> Vec<_> {
-        cut(&first.train, seed).unwrap().into_iter().map(|shard| shard.digest).collect()
+        cut(&first.train, seed, &[]).unwrap().into_iter().map(|shard| shard.digest).collect()
     };
     assert_eq!(digests(1), digests(1));
     assert_ne!(digests(1), digests(2));
-    let bytes: usize = cut(&first.train, 1).unwrap().iter().map(|shard| shard.bytes.len()).sum();
+    let bytes: usize =
+        cut(&first.train, 1, &[]).unwrap().iter().map(|shard| shard.bytes.len()).sum();
     assert!(bytes < 7200 * (784 + 4) + 1000, "pixels travel as bytes: {bytes}");
 }
 
@@ -179,7 +180,7 @@ fn the_examples_fit_their_data() {
 
 #[test]
 fn a_sample_larger_than_a_shard_is_an_error() {
-    let message = cut(&sample(1, &[1 << 18]), 1).unwrap_err().to_string();
+    let message = cut(&sample(1, &[1 << 18]), 1, &[]).unwrap_err().to_string();
     assert_eq!(
         message,
         "sample: one sample takes 1048580 bytes, more than a shard may hold (1048320); make the \

@@ -348,7 +348,7 @@ fn rare_classes_weigh_more_when_balanced() {
     let message = ClassWeights::Balanced.of(&values.unwrap()).unwrap_err().to_string();
     assert!(message.contains("leave that key out"), "{message}");
 
-    let shards = cut_weighted(&dataset, 1, &[0.5, 2.0]).unwrap();
+    let shards = cut(&dataset, 1, &[0.5, 2.0]).unwrap();
     let shard = protocol::shard::Shard::decode(&shards[0].bytes).unwrap();
     let (targets, weights) = (shard.column("target").unwrap(), shard.column("weight").unwrap());
     for row in 0..shard.rows() {
@@ -357,6 +357,6 @@ fn rare_classes_weigh_more_when_balanced() {
         weights.extend_f32(row, &mut weight);
         assert_eq!(weight, [[0.5, 2.0][class[0] as usize]]);
     }
-    let plain = protocol::shard::Shard::decode(&cut(&dataset, 1).unwrap()[0].bytes).unwrap();
+    let plain = protocol::shard::Shard::decode(&cut(&dataset, 1, &[]).unwrap()[0].bytes).unwrap();
     assert!(plain.column("weight").is_none());
 }

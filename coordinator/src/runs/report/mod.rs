@@ -13,13 +13,14 @@ mod scale;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Shown;
+use super::{Shown, job};
 use crate::run::{EpochRecord, Shell};
-use crate::storage::{CONFIG, METRICS, REPORT, plan_of, write_whole};
+use crate::storage::{METRICS, REPORT, plan_of, write_whole};
 
 /// All that the page tells.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ struct Facts {
     shown: Shown,
     records: Vec<EpochRecord>,
     shell: Shell,
-    /// The job as it is stored.
-    job: toml::Table,
+    /// The job as it is stored, each value under its dotted key.
+    job: BTreeMap<String, String>,
     /// The model, layer by layer.
     model: Option<String>,
     /// What the command says at its end; none for a run that ended without a result.
@@ -53,11 +54,10 @@ impl Facts {
         let shown = Shown::read(folder)?;
         let record = shown.checked.as_ref().map(|(record, _)| record);
         let shell = record.and_then(|record| serde_json::from_value(record.shell.clone()).ok());
-        let job = std::fs::read_to_string(folder.join(CONFIG)).unwrap_or_default();
         Ok(Self {
             records: records(folder, record.map(|record| record.metrics_bytes)),
             shell: shell.unwrap_or_default(),
-            job: job.parse().unwrap_or_default(),
+            job: job::flat(&job::read(folder).unwrap_or_default()),
             model: plan_of(folder).ok().map(|plan| plan.summary()),
             result,
             written: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
@@ -70,15 +70,9 @@ impl Facts {
         self.result.as_ref()?.get(name)?.as_f64()
     }
 
-    /// A value of the job, by its path.
-    fn of_job(&self, path: &[&str]) -> Option<String> {
-        let (last, tables) = path.split_last()?;
-        let table = tables.iter().try_fold(&self.job, |table, name| table.get(*name)?.as_table());
-        match table?.get(*last)? {
-            toml::Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        }
-        .filter(|text| !text.is_empty())
+    /// A value of the job, by its dotted key.
+    fn of_job(&self, key: &str) -> Option<&str> {
+        self.job.get(key).map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 

@@ -17,8 +17,8 @@ const POLICY: &str =
 
 /// The whole page.
 pub(super) fn html(facts: &Facts) -> String {
-    let name = facts.of_job(&["name"]).unwrap_or_else(|| facts.shown.name.clone());
-    let name = escaped(&name);
+    let name = facts.of_job("name").unwrap_or(&facts.shown.name);
+    let name = escaped(name);
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
@@ -150,28 +150,28 @@ fn exactness(facts: &Facts) -> String {
 /// What was asked for.
 fn job(facts: &Facts) -> String {
     // Long words of a job have places to break at.
-    let of = |path: &[&str]| facts.of_job(path).map(|text| isolated(&text).replace('_', "_<wbr>"));
-    let optimizer = of(&["model", "optimizer", "type"]).map(|optimizer| {
-        let rate = of(&["model", "optimizer", "learning_rate"]);
+    let of = |key: &str| facts.of_job(key).map(|text| isolated(text).replace('_', "_<wbr>"));
+    let optimizer = of("model.optimizer.type").map(|optimizer| {
+        let rate = of("model.optimizer.learning_rate");
         rate.map_or(optimizer.clone(), |rate| format!("{optimizer}, learning rate {rate}"))
     });
     let parameters = facts.shown.parameters.map(|count| grouped(count as u64));
     let mut html = list(
         "job",
         &[
-            ("Data", of(&["data", "source"])),
-            ("Test data", of(&["data", "test"])),
-            ("Validation split", of(&["data", "validation_split"])),
+            ("Data", of("data.source")),
+            ("Test data", of("data.test")),
+            ("Validation split", of("data.validation_split")),
             ("Parameters", parameters),
-            ("Loss", of(&["model", "loss", "type"]).or_else(|| of(&["model", "loss"]))),
+            ("Loss", of("model.loss.type").or_else(|| of("model.loss"))),
             ("Optimizer", optimizer),
-            ("Epochs", of(&["training", "epochs"])),
-            ("Batch size", of(&["training", "batch_size"])),
-            ("Mode", of(&["training", "mode"])),
-            ("Frequency", of(&["training", "frequency"])),
-            ("Strategy", of(&["training", "strategy"])),
-            ("Codec", of(&["training", "codec"])),
-            ("Seed", of(&["seed"])),
+            ("Epochs", of("training.epochs")),
+            ("Batch size", of("training.batch_size")),
+            ("Mode", of("training.mode")),
+            ("Frequency", of("training.frequency")),
+            ("Strategy", of("training.strategy")),
+            ("Codec", of("training.codec")),
+            ("Seed", of("seed")),
         ],
     );
     if let Some(model) = &facts.model {

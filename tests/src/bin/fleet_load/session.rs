@@ -14,11 +14,10 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use protocol::limits::{MESSAGE_BYTES_MAX, PENDING_MAX};
 use protocol::{
-    Assignment, LeaseId, Outcome, Reason, Report, RunId, SUBPROTOCOL, ToCoordinator, ToWorker,
-    frame,
+    Assignment, LeaseId, Outcome, Reason, RunId, SUBPROTOCOL, ToCoordinator, ToWorker, frame,
 };
 use tests::process::Invitation;
-use tests::stranger::hello;
+use tests::stranger::{self, hello};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::sleep_until;
@@ -224,9 +223,7 @@ impl Worker {
                 self.say(ToCoordinator::LeaseRequest { run: self.run });
             }
             ToWorker::Grant { lease } => {
-                let report = Report { steps: 1, samples: 1, loss_sum: 1.0, busy_us: 1000 };
-                let (transfer, total) = (1, self.delta.len() as u64);
-                self.outgoing.push((ToCoordinator::Delta { lease, transfer, total, report }, true));
+                self.outgoing.push((stranger::delta(lease, self.delta.len() as u64, 1), true));
             }
             ToWorker::Ack { lease, outcome } => {
                 let Some(since) = self.offered.remove(&lease) else {

@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     let codec: Codec = codec.parse().map_err(anyhow::Error::msg)?;
     let time = Duration::from_secs_f64(seconds.parse().context("SECONDS is a number")?);
     let runtime = Runtime::new()?;
-    let (exchanges, bytes) = match side {
+    let (rate, bytes) = match side {
         "herd" => {
             // What it costs to store checkpoints is not the wire's.
             let interval = "training.checkpoint_interval=3600";
@@ -69,16 +69,15 @@ fn main() -> Result<()> {
         }
         _ => bail!("{side:?} is neither herd nor echo"),
     };
-    let seconds = time.as_secs_f64();
     println!(
         "{}",
-        json!({ "exchanges_per_second": exchanges / seconds, "bytes": bytes, "connections": CONNECTIONS })
+        json!({ "exchanges_per_second": rate, "bytes": bytes, "connections": CONNECTIONS })
     );
     Ok(())
 }
 
-/// Runs all connections at once until the time is over. Gives their exchanges, the last ones counted
-/// in part, and the bytes of one, each way.
+/// Runs all connections at once until the time is over. Gives their exchanges a second together, and
+/// the bytes of one, each way.
 async fn all<F>(time: Duration, one: impl Fn(u64, Instant) -> F) -> Result<(f64, usize)>
 where
     F: Future<Output = Result<(f64, usize)>> + Send + 'static,
@@ -91,7 +90,7 @@ where
         let (rate, length) = task??;
         (rates, bytes) = (rates + rate, length);
     }
-    Ok((rates * time.as_secs_f64(), bytes))
+    Ok((rates, bytes))
 }
 
 /// The shape table of [`job`]'s network.

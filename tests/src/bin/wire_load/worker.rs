@@ -56,11 +56,12 @@ pub(crate) async fn exchange(
     while Instant::now() < end {
         let (message, bytes) = hear(&mut stream).await?;
         cycle.hear(message, bytes, &outgoing)?;
-        if cycle.next.is_some() && cycle.pushing.is_none() && cycle.due == Some(0) {
+        if let Some(lease) = cycle.next
+            && cycle.pushing.is_none()
+            && cycle.due == Some(0)
+        {
             count.exchanged();
-            let lease = cycle.next.take();
-            cycle = Cycle { pushing: lease, ..Cycle::default() };
-            let lease = lease.context("it was just there")?;
+            cycle = Cycle { pushing: Some(lease), ..Cycle::default() };
             outgoing
                 .send(Outgoing::Message(ToCoordinator::Offer { lease, bytes: length as u64 }))?;
             outgoing.send(Outgoing::Message(request.clone()))?;
