@@ -1,19 +1,20 @@
 //! The HTTP server: workers' WebSockets, the shards that they fetch, and the page for browsers.
 //!
 //! - `GET /join` and `/assets/...`: the page that volunteers open ([`page`])
-//! - `GET /v1/status`: how the run stands, for bearers of the run's token
+//! - `GET /v1/status`: how the run stands, for bearers of a token of the run
 //! - `GET /metrics`: the same for Prometheus, for the same bearers
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
-//! - `GET /v1/shards/{digest}`: one shard's bytes, for bearers of the run's token
+//! - `GET /v1/shards/{digest}`: one shard's bytes, for workers
 //!
 //! Connections are taken in by [`accept`] and counted by [`visitors`], sessions by [`places`];
-//! [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
+//! [`tokens`] says who may do what, [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
 
 mod accept;
 mod page;
 mod places;
 mod session;
 mod throttle;
+mod tokens;
 mod transfers;
 mod visitors;
 
@@ -40,6 +41,7 @@ use visitors::{Visitor, Visitors};
 
 pub use accept::listen;
 pub use page::is_built as page_is_built;
+pub use tokens::{Role, Tokens};
 pub use visitors::connections_max;
 
 /// Read buffer of a session, which it has while it is idle too: axum's default of 128 KiB would cost a
@@ -49,7 +51,7 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 /// What all sessions of a coordinator share.
 #[derive(Debug)]
 pub struct Shared {
-    tokens: Vec<blake3::Hash>,
+    tokens: Tokens,
     assignment: Assignment,
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
@@ -71,10 +73,10 @@ pub struct Traffic {
 }
 
 impl Shared {
-    /// What sessions need to know of a run. The tokens of these hashes admit to it.
+    /// What sessions need to know of a run. These tokens admit to it.
     #[must_use]
     pub fn new(
-        tokens: Vec<blake3::Hash>,
+        tokens: Tokens,
         assignment: Assignment,
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
@@ -91,23 +93,6 @@ impl Shared {
             places: Arc::default(),
             traffic: Arc::default(),
         }
-    }
-
-    /// Whether a request carries the token that admits.
-    fn bearer(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        if token.is_some_and(|token| self.admits(token)) {
-            return Ok(());
-        }
-        Err((StatusCode::UNAUTHORIZED, "the token does not admit to this run\n"))
-    }
-
-    /// Whether a token admits. Hashes are compared in constant time.
-    fn admits(&self, token: &str) -> bool {
-        self.tokens.contains(&blake3::hash(token.as_bytes()))
     }
 }
 
@@ -163,7 +148,7 @@ async fn shard(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = shared.bearer(&headers) {
+    if let Err(refusal) = shared.authorize(&headers, &[Role::Worker]) {
         return refusal.into_response();
     }
     let found = Digest::from_hex(&digest).and_then(|digest| shared.shards.get(&digest));
@@ -180,7 +165,7 @@ async fn shard(
 }
 
 async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = shared.bearer(&headers) {
+    if let Err(refusal) = shared.authorize(&headers, &Role::ALL) {
         return refusal.into_response();
     }
     match shared.board.read() {
@@ -194,7 +179,7 @@ async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = shared.bearer(&headers) {
+    if let Err(refusal) = shared.authorize(&headers, &Role::ALL) {
         return refusal.into_response();
     }
     let Traffic { up, down } = &*shared.traffic;

@@ -19,11 +19,11 @@ use protocol::{Hello, LeaseId, Report, SessionId, frame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Shared;
 use super::places::Place;
 use super::throttle::Throttle;
 use super::transfers::Transfers;
 use super::visitors::Visitor;
+use super::{Role, Shared};
 use crate::run::{ControlEvent, Outgoing};
 
 /// Why a session ends, with the code that its close frame carries.
@@ -205,7 +205,7 @@ impl Reader {
         let ToCoordinator::Hello(hello) = message else {
             return Err(Close::protocol("a session starts with Hello"));
         };
-        if !self.shared.admits(&hello.token) {
+        if self.shared.tokens.role(&hello.token) != Some(Role::Worker) {
             return Err(Close::policy(
                 "the token does not admit to this run; use the --token that herd train printed",
             ));

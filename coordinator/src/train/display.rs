@@ -56,8 +56,13 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// A display for a run that listens on `address`.
-    pub(super) fn new(job: &Job, address: SocketAddr, token: &str, folder: &Path) -> Self {
+    /// A display for a run that listens on `address` and has these tokens for workers and its admin.
+    pub(super) fn new(
+        job: &Job,
+        address: SocketAddr,
+        (token, admin): (&str, &str),
+        folder: &Path,
+    ) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::with_draw_target(
                 None,
@@ -74,6 +79,9 @@ impl Terminal {
             format!("join    herd-worker ws://{reached} --token {token}"),
         ];
         head.extend(page_lines(reached, token));
+        if crate::server::page_is_built() {
+            head.push(format!("watch   http://{reached}/#{admin}"));
+        }
         let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
     }

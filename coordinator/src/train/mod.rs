@@ -137,7 +137,8 @@ fn cut_short(ending: Ending) -> Option<Failure> {
 }
 
 async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
-    let Start { prepared, engine, master, listener, folder, store, token, tokens, before } = start;
+    let Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before } =
+        start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
@@ -204,7 +205,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let serving = Serving::start(listener, shared, board.clone());
     // Before anything is said: who has read that a run begins can end it.
     let signals = Signals::catch()?;
-    let mut display = display::Terminal::new(&job, address, &token, &path);
+    let mut display = display::Terminal::new(&job, address, (&token, &admin), &path);
     display.begin(&plan, before.goes_on.as_deref());
     let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
     let mut display: Box<dyn Display> = Box::new(display);

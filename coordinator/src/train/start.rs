@@ -17,7 +17,7 @@ use crate::cli::{Failure, TrainArgs};
 use crate::goals::{Judge, Span};
 use crate::run::{EpochRecord, Shell, Tally};
 use crate::runs::metrics;
-use crate::server;
+use crate::server::{self, Role, Tokens};
 use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
 
 /// A run that is ready to begin or to go on.
@@ -28,10 +28,12 @@ pub(super) struct Start {
     pub(super) listener: TcpListener,
     pub(super) folder: RunFolder,
     pub(super) store: Store,
-    /// Admits to the run; made at this start.
+    /// Admits workers to the run; made at this start.
     pub(super) token: String,
-    /// Hashes of all tokens that admit, those of earlier starts included.
-    pub(super) tokens: Vec<blake3::Hash>,
+    /// Controls the run; made at this start.
+    pub(super) admin: String,
+    /// All tokens that admit, those of earlier starts included.
+    pub(super) tokens: Tokens,
     pub(super) before: Before,
 }
 
@@ -64,8 +66,8 @@ pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<S
     let initial = std::mem::take(&mut prepared.initial);
     let master = Master::new(prepared.plan.tensors(), initial, version)?;
     let before = Before { judge: prepared.judge(), ..Before::default() };
-    let tokens = vec![hash];
-    Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
+    let (admin, tokens) = tokens(vec![hash])?;
+    Ok(Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before })
 }
 
 /// A run that goes on from its newest checkpoint, on the port and with the tokens that it had.
@@ -106,7 +108,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
     let token = new_token()?;
     let hash = blake3::hash(token.as_bytes());
     let incarnation = store.begin(listener.local_addr()?, &hash)?;
-    let tokens = store.tokens()?;
+    let (admin, tokens) = tokens(store.tokens()?)?;
     let version = Version { incarnation, number: 0 };
     let config = prepared.engine_config(incarnation);
     let table = prepared.plan.tensors();
@@ -140,7 +142,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
             (engine, master, folder, Before { best, tally, records, shell, judge, goes_on })
         }
     };
-    Ok(Start { prepared, engine, master, listener, folder, store, token, tokens, before })
+    Ok(Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before })
 }
 
 fn complete(path: &Path) -> anyhow::Error {
@@ -188,6 +190,14 @@ async fn listen_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
         ))
     };
     Ok(bound.map_err(remedy)?)
+}
+
+/// The tokens of a run whose workers' tokens have these hashes, and a new one that controls it.
+fn tokens(workers: Vec<blake3::Hash>) -> anyhow::Result<(String, Tokens)> {
+    let admin = new_token()?;
+    let mut all: Vec<_> = workers.into_iter().map(|hash| (hash, Role::Worker)).collect();
+    all.push((blake3::hash(admin.as_bytes()), Role::Admin));
+    Ok((admin, Tokens::new(all)))
 }
 
 /// 256 random bits that admit to a run. No dash or underscore stands at an end: in front it would look
