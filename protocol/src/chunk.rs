@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::buffers::{Buffer, Buffers};
 use crate::frame;
 use crate::id::Digest;
 use crate::limits::CHUNK_BYTES_MAX;
@@ -12,7 +13,8 @@ use crate::limits::CHUNK_BYTES_MAX;
 /// longest message that they have seen, and a coordinator has many sockets.
 pub const PIECE_BYTES: usize = 64 << 10;
 
-/// A transfer up to so many bytes has its place from the start.
+/// A transfer up to so many bytes has its place from the start: memory is taken only where it is
+/// written to.
 const RESERVED_BYTES_MAX: usize = 32 << 20;
 
 /// Why a piece of a transfer is refused.
@@ -62,10 +64,12 @@ pub struct Framing {
     transfer: u32,
     /// Bytes of a piece.
     piece: usize,
-    first: Vec<u8>,
-    further: Vec<Bytes>,
-    /// The frame under way, and the bytes of its piece that are still to come.
-    open: Vec<u8>,
+    /// The first piece, then the frames of the others.
+    frames: Buffer,
+    /// Where the frames begin.
+    begins: Vec<usize>,
+    /// Where the piece under way begins, and the bytes that are still to come of it.
+    open: usize,
     room: usize,
     written: u64,
     digest: blake3::Hasher,
@@ -84,18 +88,22 @@ pub struct Framed {
     pub digest: Digest,
 }
 
+/// Most bytes of a chunk's head: the message's number, and two numbers.
+const HEAD_BYTES_MAX: usize = 16;
+
 impl Framing {
     /// A payload of `total` bytes; `transfer` names it in its chunks.
     #[must_use]
-    pub fn new(transfer: u32, total: usize) -> Self {
+    pub fn new(buffers: &Buffers, transfer: u32, total: usize) -> Self {
         let piece = if total > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+        let further = total / piece;
         Self {
             transfer,
             piece,
-            first: Vec::with_capacity(total.min(piece)),
-            further: Vec::with_capacity(total / piece),
-            open: Vec::new(),
-            room: 0,
+            frames: buffers.take(total + further * HEAD_BYTES_MAX),
+            begins: Vec::with_capacity(further + 1),
+            open: 0,
+            room: piece,
             written: 0,
             digest: blake3::Hasher::new(),
         }
@@ -104,47 +112,36 @@ impl Framing {
     /// Writes more of the payload.
     pub fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.first.len() < self.piece {
-                let (now, later) = bytes.split_at(bytes.len().min(self.piece - self.first.len()));
-                self.first.extend_from_slice(now);
-                self.written += now.len() as u64;
-                bytes = later;
-                continue;
-            }
             if self.room == 0 {
                 self.close();
-                self.open = frame::chunk_head(self.transfer, self.written, self.piece);
-                self.room = self.piece;
+                self.begins.push(self.frames.len());
+                frame::chunk_head(self.transfer, self.written, &mut self.frames);
+                (self.open, self.room) = (self.frames.len(), self.piece);
             }
             let (now, later) = bytes.split_at(bytes.len().min(self.room));
-            self.open.extend_from_slice(now);
+            self.frames.extend_from_slice(now);
             self.room -= now.len();
             self.written += now.len() as u64;
             bytes = later;
         }
     }
 
-    /// Ends the frame under way. Its piece is digested while it is in the cache.
+    /// Ends the piece under way. It is digested while it is in the cache.
     fn close(&mut self) {
-        if self.open.is_empty() {
-            self.digest.update(&self.first);
-        } else {
-            let piece = self.open.len() - (self.piece - self.room);
-            self.digest.update(&self.open[piece..]);
-            self.further.push(std::mem::take(&mut self.open).into());
-        }
+        self.digest.update(&self.frames[self.open..]);
     }
 
     /// The payload in frames.
     #[must_use]
     pub fn end(mut self) -> Framed {
         self.close();
-        Framed {
-            first: self.first.into(),
-            further: self.further.into(),
-            total: self.written,
-            digest: Digest(*self.digest.finalize().as_bytes()),
-        }
+        let bytes = self.frames.into_bytes();
+        let ends = self.begins.iter().skip(1).copied().chain([bytes.len()]);
+        let further = self.begins.iter().zip(ends).map(|(begin, end)| bytes.slice(*begin..end));
+        let further = further.collect();
+        let first = bytes.slice(..self.begins.first().copied().unwrap_or(bytes.len()));
+        let digest = Digest(*self.digest.finalize().as_bytes());
+        Framed { first, further, total: self.written, digest }
     }
 }
 
@@ -153,7 +150,7 @@ impl Framing {
 pub struct Assembly {
     transfer: u32,
     total: u64,
-    received: Vec<u8>,
+    received: Buffer,
 }
 
 /// What a piece leads to.
@@ -167,11 +164,12 @@ pub enum Progress {
 
 impl Assembly {
     /// Starts with the announcing message's piece. A payload that fits one piece is not copied, and
-    /// memory is taken as pieces come, whatever `total` promises.
+    /// memory is taken as pieces come, whatever `total` promises; it comes from `buffers`.
     ///
     /// # Errors
     /// When `total` is over `limit` bytes or the piece is longer than `total`.
     pub fn start(
+        buffers: &Buffers,
         transfer: u32,
         total: u64,
         limit: u64,
@@ -183,7 +181,8 @@ impl Assembly {
         if piece.len() as u64 == total {
             return Ok(Progress::Complete(piece));
         }
-        let empty = Self { transfer, total, received: Vec::new() };
+        let room = usize::try_from(total).unwrap_or(usize::MAX).min(RESERVED_BYTES_MAX);
+        let empty = Self { transfer, total, received: buffers.take(room) };
         empty.push(transfer, 0, &piece)
     }
 
@@ -211,20 +210,25 @@ impl Assembly {
         self.reserve(piece.len());
         self.received.extend_from_slice(piece);
         if end == self.total {
-            Ok(Progress::Complete(self.received.into()))
+            Ok(Progress::Complete(self.received.into_bytes()))
         } else {
             Ok(Progress::Partial(self))
         }
     }
 
-    /// Makes room for `more` bytes: for all of a transfer that is not too long, as memory is taken
-    /// only where it is written to; otherwise twice what is there, so that few copies are made, and
-    /// never more than the whole.
+    /// What has come so far.
+    #[must_use]
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Makes room for `more` bytes of a long transfer: twice what is there, so that few copies are
+    /// made, and never more than the whole.
     fn reserve(&mut self, more: usize) {
         let (length, needed) = (self.received.len(), self.received.len() + more);
         if needed > self.received.capacity() {
             let total = usize::try_from(self.total).unwrap_or(usize::MAX);
-            let room = needed.max((2 * length).max(RESERVED_BYTES_MAX).min(total));
+            let room = needed.max((2 * length).min(total));
             self.received.reserve_exact(room - length);
         }
     }
@@ -236,9 +240,11 @@ mod tests {
 
     #[test]
     fn memory_follows_what_has_come_and_not_what_is_promised() {
+        let buffers = Buffers::default();
         let piece = vec![7; 1 << 20];
         let total = 1 << 40;
-        let mut progress = Assembly::start(1, total, total, piece.clone().into()).unwrap();
+        let mut progress =
+            Assembly::start(&buffers, 1, total, total, piece.clone().into()).unwrap();
         for number in 1..100 {
             let Progress::Partial(assembly) = progress else { panic!("complete after {number}") };
             let capacity = assembly.received.capacity();
@@ -246,8 +252,8 @@ mod tests {
             assert!(capacity <= most, "{capacity} bytes for {number} pieces");
             progress = assembly.push(1, (piece.len() * number) as u64, &piece).unwrap();
         }
-        let start = |total| Assembly::start(1, total, total, vec![7; 1000].into()).unwrap();
-        let Progress::Partial(assembly) = start(1500) else { panic!("500 bytes are to come") };
+        let begun = Assembly::start(&buffers, 1, 1500, 1500, vec![7; 1000].into()).unwrap();
+        let Progress::Partial(assembly) = begun else { panic!("500 bytes are to come") };
         let Progress::Partial(assembly) = assembly.push(1, 1000, &[7; 499]).unwrap() else {
             panic!("a byte is to come")
         };

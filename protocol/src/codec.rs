@@ -11,18 +11,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
+use crate::halves::{narrow, widen};
 use crate::pieces::{Layout, Piece, pieces};
 use crate::tensor::{Role, TensorInfo, TensorTable};
+use crate::vectors::{magnitude, with_vectors};
 
 /// Tensors with fewer values travel as f32: they cost little, and biases like precision.
 pub const F16_ELEMENTS_MIN: usize = 4096;
 
-/// Values converted at a time: fits the first-level cache and the vector units.
-const BLOCK: usize = 256;
+/// Values converted at a time: fits the first-level cache.
+const BLOCK: usize = 1024;
 
 /// The largest value of a tensor becomes a half in `[2^14, 2^15)`: one bit below overflow.
 const TOP_EXPONENT: i32 = 14;
@@ -86,19 +86,29 @@ impl Codec {
     #[must_use]
     pub fn encode(self, table: &TensorTable, values: &[f32]) -> Vec<u8> {
         let mut payload = Vec::with_capacity(self.bytes(table));
-        self.encode_into(table, values, |bytes| payload.extend_from_slice(bytes));
+        self.encode_into(table, values, None, |bytes| payload.extend_from_slice(bytes));
         payload
     }
 
-    /// Encodes `values` as [`Self::encode`], a little at a time.
+    /// Encodes `values` as [`Self::encode`], a little at a time. Who knows the largest magnitude of
+    /// each tensor saves the search.
     ///
     /// # Panics
     /// As [`Self::encode`].
-    pub fn encode_into(self, table: &TensorTable, values: &[f32], mut write: impl FnMut(&[u8])) {
+    pub fn encode_into(
+        self,
+        table: &TensorTable,
+        values: &[f32],
+        magnitudes: Option<&[f32]>,
+        mut write: impl FnMut(&[u8]),
+    ) {
         assert_eq!(values.len(), table.elements(), "values do not match the shape table");
-        for (tensor, range) in table.ranges() {
+        for (number, (tensor, range)) in table.ranges().enumerate() {
             if self.is_half(tensor) {
-                encode_half(&values[range], &mut write);
+                let values = &values[range];
+                let largest = magnitudes
+                    .map_or_else(|| with_vectors(|| magnitude(values)), |all| all[number]);
+                encode_half(values, exponent_for(largest), &mut write);
             } else {
                 encode_single(&values[range], &mut write);
             }
@@ -149,20 +159,14 @@ pub(crate) fn decode_single(bytes: &[u8], values: &mut [f32]) {
     }
 }
 
-fn encode_half(values: &[f32], write: &mut impl FnMut(&[u8])) {
-    let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let exponent = exponent_for(largest);
+fn encode_half(values: &[f32], exponent: i32, write: &mut impl FnMut(&[u8])) {
     write(&(exponent as i16).to_le_bytes());
     let scale = power_of_two(-exponent);
-    let mut scaled = [0.0_f32; BLOCK];
-    let mut halves = [f16::ZERO; BLOCK];
+    let mut words = [0; 2 * BLOCK];
     for block in values.chunks(BLOCK) {
-        for (scaled, value) in scaled.iter_mut().zip(block) {
-            *scaled = value * scale;
-        }
-        halves.convert_from_f32_slice(&scaled);
-        let words = halves.map(|half| half.to_bits().to_le());
-        write(bytemuck::cast_slice(&words[..block.len()]));
+        let words = &mut words[..2 * block.len()];
+        narrow(block, scale, words);
+        write(words);
     }
 }
 
@@ -171,23 +175,7 @@ pub(crate) fn decode_half(exponent: i32, words: &[u8], values: &mut [f32]) -> bo
     if !(EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) {
         return false;
     }
-    let scale = power_of_two(exponent);
-    let mut room = [f16::ZERO; BLOCK];
-    for (target, block) in values.chunks_mut(BLOCK).zip(words.chunks(2 * BLOCK)) {
-        let halves = match bytemuck::try_cast_slice(block) {
-            Ok(halves) if cfg!(target_endian = "little") => halves,
-            _ => {
-                for (half, word) in room.iter_mut().zip(block.as_chunks::<2>().0) {
-                    *half = f16::from_bits(u16::from_le_bytes(*word));
-                }
-                &room[..target.len()]
-            }
-        };
-        halves.convert_to_f32_slice(target);
-        for value in target {
-            *value *= scale;
-        }
-    }
+    widen(words, power_of_two(exponent), values);
     true
 }
 

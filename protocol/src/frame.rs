@@ -85,11 +85,11 @@ pub fn encode<M: Message>(message: &M, payload: &[u8]) -> Result<Bytes, FrameErr
     Ok(frame.into())
 }
 
-/// The start of a chunk's frame, with room for a piece that is written behind it.
-pub(crate) fn chunk_head(transfer: u32, offset: u64, piece: usize) -> Vec<u8> {
-    let head = Vec::with_capacity(64 + piece);
+/// Writes the start of a chunk's frame, behind which its piece is to be written.
+pub(crate) fn chunk_head(transfer: u32, offset: u64, frames: &mut Vec<u8>) {
     let message = ToWorker::Chunk { transfer, offset };
-    postcard::to_extend(&message, head).expect("invariant: two numbers can be written to memory")
+    let extended = postcard::to_extend(&message, std::mem::take(frames));
+    *frames = extended.expect("invariant: two numbers can be written to memory");
 }
 
 /// Decodes a frame into its message and payload; the payload shares the frame's memory.

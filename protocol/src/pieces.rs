@@ -43,8 +43,9 @@ pub struct Layout {
 
 #[derive(Debug, Clone)]
 struct Part {
-    /// The first byte of the values.
+    /// The first byte of the values, and the first behind them.
     start: usize,
+    end: usize,
     /// The first byte of the tensor's exponent; none for singles.
     exponent: Option<usize>,
 }
@@ -59,8 +60,12 @@ impl Layout {
             let exponent = half.then_some(bytes);
             let start = bytes + if half { 2 } else { 0 };
             let width = if half { 2 } else { 4 };
-            let firsts = (0..tensor.elements()).step_by(PIECE_VALUES_MAX);
-            parts.extend(firsts.map(|first| Part { start: start + width * first, exponent }));
+            let elements = tensor.elements();
+            let firsts = (0..elements).step_by(PIECE_VALUES_MAX);
+            parts.extend(firsts.map(|first| {
+                let behind = elements.min(first + PIECE_VALUES_MAX);
+                Part { start: start + width * first, end: start + width * behind, exponent }
+            }));
             bytes += codec.tensor_bytes(tensor);
         }
         Self { bytes, parts }
@@ -75,6 +80,14 @@ impl Layout {
             return Err(CodecError::Length { expected: self.bytes, got: bytes.len() });
         }
         Ok(Payload { layout: self, bytes })
+    }
+
+    /// The beginning of a payload, to be read as far as it goes, and the number of pieces of which all
+    /// bytes are there; `known` of them were there before.
+    #[must_use]
+    pub fn beginning<'a>(&'a self, bytes: &'a [u8], known: usize) -> (Payload<'a>, usize) {
+        let more = self.parts[known..].partition_point(|part| part.end <= bytes.len());
+        (Payload { layout: self, bytes }, known + more)
     }
 }
 
@@ -94,7 +107,7 @@ impl Payload<'_> {
     /// When the table has no such piece: that is the caller's mistake.
     #[must_use]
     pub fn piece<'a>(&'a self, number: usize, room: &'a mut [f32]) -> &'a [f32] {
-        let Part { start, exponent } = self.layout.parts[number];
+        let Part { start, exponent, .. } = self.layout.parts[number];
         let words = &self.bytes[start..];
         if exponent.is_none()
             && cfg!(target_endian = "little")
@@ -108,7 +121,7 @@ impl Payload<'_> {
 
     /// Decodes the piece of this number into `values`, as [`Self::piece`].
     pub(crate) fn read(&self, number: usize, values: &mut [f32]) {
-        let Part { start, exponent } = self.layout.parts[number];
+        let Part { start, exponent, .. } = self.layout.parts[number];
         if let Some(at) = exponent {
             let exponent = i16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]);
             let words = &self.bytes[start..start + 2 * values.len()];

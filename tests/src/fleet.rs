@@ -11,6 +11,7 @@ use coordinator::data::Cut;
 use engine::merge::norm_and_finite;
 use engine::{Action, Engine, Event, Master, Status, Timestamp, WorkerKey};
 use model::Plan;
+use protocol::buffers::Buffers;
 use protocol::chunk::{self, Assembly, Progress};
 use protocol::message::{DeviceKind, ShardInfo};
 use protocol::{
@@ -301,7 +302,8 @@ impl World {
             }
             ToCoordinator::Offer { lease, .. } => self.send(node, &ToWorker::Grant { lease }),
             ToCoordinator::Delta { lease, transfer, total, .. } => {
-                let progress = Assembly::start(transfer, total, total, payload);
+                let progress =
+                    Assembly::start(&Buffers::default(), transfer, total, total, payload);
                 self.assembled(node, lease, progress.expect("a piece"));
             }
             ToCoordinator::Chunk { transfer, offset } => {

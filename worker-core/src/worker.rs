@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::buffers::Buffers;
 use protocol::chunk::{self, Assembly};
 use protocol::message::bounded_text;
 use protocol::shard::Shard;
@@ -50,6 +51,8 @@ pub struct Worker {
     training: Option<Training>,
     seconds_per_step: Option<f64>,
     pull_time: Duration,
+    /// The memory of parameters.
+    buffers: Buffers,
     session: Option<Session>,
 }
 
@@ -76,6 +79,7 @@ impl Worker {
             training: None,
             seconds_per_step: None,
             pull_time: PULL_TIME_FIRST,
+            buffers: Buffers::default(),
             session: None,
         }
     }
@@ -203,7 +207,8 @@ impl Worker {
             ToWorker::Parameters { lease, contains, transfer, total, digest, .. } => {
                 let assignment = session.assignment()?;
                 let limit = assignment.download.bytes(&assignment.table) as u64;
-                let progress = Assembly::start(transfer, total, limit, payload).map_err(broken)?;
+                let progress = Assembly::start(&self.buffers, transfer, total, limit, payload)
+                    .map_err(broken)?;
                 self.download(now, Download { lease, contains, digest }, progress)
             }
             ToWorker::Chunk { transfer, offset } => {

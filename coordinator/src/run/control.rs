@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::ending::Ending;
 use super::evaluation::EpochRecord;
+use super::examining::Examined;
 use super::grants::Grants;
 use super::keeping::{Constants, Keeping};
 use super::pulls::Pulls;
@@ -50,10 +51,10 @@ pub struct Control {
     displayed: Instant,
     /// When what happened since then is to be shown.
     show_at: Option<Instant>,
-    /// Deltas that arrived and are not with the data plane yet.
+    /// Deltas that arrived, until the engine asks for them.
     pub(super) received: HashMap<LeaseId, Received>,
-    /// Deltas with the data plane, with whose they are.
-    pub(super) held: HashMap<LeaseId, WorkerKey>,
+    /// Deltas that are examined, until they are answered.
+    pub(super) held: HashMap<LeaseId, Held>,
     /// The leases that have not ended.
     pub(super) leased: HashMap<LeaseId, Leased>,
     pub(super) grants: Grants,
@@ -97,6 +98,14 @@ pub(super) struct Leased {
 pub(super) struct Received {
     pub(super) worker: WorkerKey,
     pub(super) payload: Bytes,
+    pub(super) examined: Examined,
+}
+
+/// A delta that waits for the engine's word, or is with the data plane.
+pub(super) struct Held {
+    pub(super) worker: WorkerKey,
+    /// None from its merge on.
+    payload: Option<Bytes>,
 }
 
 /// What a control task is made of.
@@ -242,18 +251,11 @@ impl Control {
                     self.message(worker, message);
                 }
             }
-            ControlEvent::Delta { worker, lease, report, payload } => {
+            ControlEvent::Delta { worker, lease, report, payload, examined } => {
                 if let Some(worker) = self.sessions.worker(worker) {
-                    self.delta(worker, lease, &report, payload);
+                    let delta = Received { worker, payload, examined };
+                    self.delta(lease, &report, delta);
                 }
-            }
-            ControlEvent::Screened { lease, finite, length_ok, norm } => {
-                // Until it is merged it holds memory; but the deltas of a deterministic round wait
-                // for each other.
-                if self.deterministic {
-                    self.release(lease);
-                }
-                self.tell(Event::DeltaScreened { lease, finite, length_ok, norm });
             }
             ControlEvent::Merged { lease, version } => {
                 if let Some(lease) = lease {
@@ -379,12 +381,22 @@ impl Control {
                 }
             }
             Action::Screen { lease } => {
-                if let Some(Received { worker, payload }) = self.received.remove(&lease) {
-                    self.held.insert(lease, worker);
-                    self.command(DataCommand::Screen { lease, payload });
+                if let Some(Received { worker, payload, examined }) = self.received.remove(&lease) {
+                    self.held.insert(lease, Held { worker, payload: Some(payload) });
+                    // Until it is merged it holds memory; but the deltas of a deterministic round
+                    // wait for each other.
+                    if self.deterministic {
+                        self.release(lease);
+                    }
+                    let Examined { finite, length_ok, norm } = examined;
+                    self.tell(Event::DeltaScreened { lease, finite, length_ok, norm });
                 }
             }
-            Action::Merge { lease, order } => self.command(DataCommand::Merge { lease, order }),
+            Action::Merge { lease, order } => {
+                let held = lease.and_then(|lease| Some((lease, self.held.get_mut(&lease)?)));
+                let delta = held.and_then(|(lease, held)| Some((lease, held.payload.take()?)));
+                self.command(DataCommand::Merge { delta, order });
+            }
             Action::Acknowledge { worker, lease, outcome } => {
                 self.acknowledge(worker, lease, outcome);
             }

@@ -1,7 +1,6 @@
-//! The thread that owns the master. Deltas are examined and merged straight from their bytes here,
-//! versions encoded; all in the order in which the control task says so.
+//! The thread that owns the master. Deltas are merged straight from their bytes here, versions
+//! encoded; all in the order in which the control task says so.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -9,13 +8,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engine::merge::{Master, MergeOrder};
+use protocol::buffers::Buffers;
 use protocol::chunk::{Framed, Framing};
-use protocol::pieces::{Layout, Piece, pieces};
 use protocol::{Codec, LeaseId, TensorTable, Version};
 use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::evaluation::{Lent, Snapshot, Work, Works};
+use super::examining::Examiner;
 use super::hogwild::Crew;
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters, parallel};
 
@@ -47,8 +47,7 @@ struct State {
     table: TensorTable,
     codec: Codec,
     examiner: Arc<Examiner>,
-    /// Examined deltas that wait for the engine's word, as they came.
-    deltas: HashMap<LeaseId, Bytes>,
+    buffers: Buffers,
     /// The current version, once somebody has pulled it, and the deltas that are perhaps not wholly
     /// in it.
     encoded: Option<(Parameters, Vec<LeaseId>)>,
@@ -73,15 +72,12 @@ impl DataPlane {
     pub fn start(
         master: Master,
         merging: Merging,
-        table: TensorTable,
-        codec: Codec,
+        (table, codec, examiner, buffers): (TensorTable, Codec, Arc<Examiner>, Buffers),
         events: mpsc::Sender<ControlEvent>,
         evaluation: Works,
         board: Arc<Board>,
     ) -> std::io::Result<Self> {
         let (commands, queue) = channel();
-        let (layout, pieces) = (Layout::new(codec, &table), pieces(&table));
-        let examiner = Arc::new(Examiner { layout, pieces });
         let version = master.version();
         let master = match merging {
             Merging::InOrder => Owner::Alone(master),
@@ -89,15 +85,14 @@ impl DataPlane {
                 Owner::Crew(Crew::start(master, momentum, &examiner, &events, &board)?)
             }
         };
-        let (deltas, encoded) = (HashMap::new(), None);
         let mut state = State {
             master,
             version,
             table,
             codec,
             examiner,
-            deltas,
-            encoded,
+            buffers,
+            encoded: None,
             events,
             evaluation,
             board,
@@ -115,36 +110,11 @@ impl DataPlane {
     }
 }
 
-/// Knows how deltas are encoded.
-#[derive(Debug)]
-pub(super) struct Examiner {
-    pub(super) layout: Layout,
-    pieces: Vec<Piece>,
-}
-
-impl Examiner {
-    /// What the engine wants to know of a delta.
-    pub(super) fn screen(&self, lease: LeaseId, payload: &[u8]) -> ControlEvent {
-        match self.layout.payload(payload) {
-            Ok(delta) => {
-                let (norm, finite) = parallel::norm_and_finite(&delta, &self.pieces);
-                ControlEvent::Screened { lease, finite, length_ok: true, norm }
-            }
-            Err(error) => {
-                tracing::warn!("the delta of {lease}: {error}");
-                ControlEvent::Screened { lease, finite: false, length_ok: false, norm: 0.0 }
-            }
-        }
-    }
-}
-
 impl State {
     fn run(&mut self, queue: &Receiver<DataCommand>) {
         while let Ok(command) = queue.recv() {
             match command {
-                DataCommand::Screen { lease, payload } => self.screen(lease, payload),
-                DataCommand::Discard(lease) => drop(self.deltas.remove(&lease)),
-                DataCommand::Merge { lease, order } => self.merge(lease, order),
+                DataCommand::Merge { delta, order } => self.merge(delta, order),
                 DataCommand::Snapshot { lease, contains, outgoing, place } => {
                     let parameters = self.parameters(&contains);
                     // A full or closed queue is a session that is ending.
@@ -167,34 +137,27 @@ impl State {
         }
     }
 
-    fn screen(&mut self, lease: LeaseId, payload: Bytes) {
-        self.deltas.insert(lease, payload.clone());
-        match &self.master {
-            Owner::Alone(_) => self.tell(self.examiner.screen(lease, &payload)),
-            Owner::Crew(crew) => crew.screen(lease, payload),
-        }
-    }
-
-    fn merge(&mut self, lease: Option<LeaseId>, order: MergeOrder) {
-        let payload = lease.and_then(|lease| self.deltas.remove(&lease));
+    fn merge(&mut self, delta: Option<(LeaseId, Bytes)>, order: MergeOrder) {
         let version = order.version();
         if let Some(version) = version {
             (self.version, self.encoded) = (version, None);
         }
-        match (&mut self.master, lease, payload) {
-            (Owner::Crew(crew), Some(lease), Some(payload)) => crew.merge(lease, order, payload),
-            (Owner::Alone(master), _, payload) => {
+        match (&mut self.master, delta) {
+            (Owner::Crew(crew), Some((lease, payload))) => crew.merge(lease, order, payload),
+            (Owner::Alone(master), delta) => {
                 let began = Instant::now();
-                match payload.as_ref().map(|payload| self.examiner.layout.payload(payload)) {
+                let payload = delta.as_ref().map(|(_, payload)| payload);
+                match payload.map(|payload| self.examiner.layout.payload(payload)) {
                     Some(Ok(delta)) => parallel::merge(master, &order, &delta),
                     // The end of a round, which needs none.
                     None => parallel::merge::<[f32]>(master, &order, &[]),
                     Some(Err(error)) => panic!("invariant: it was examined before: {error}"),
                 }
                 self.board.merged(began.elapsed());
+                let lease = delta.map(|(lease, _)| lease);
                 self.tell(ControlEvent::Merged { lease, version });
             }
-            (Owner::Crew(_), ..) => panic!("invariant: hogwild mode merges single deltas"),
+            (Owner::Crew(_), None) => panic!("invariant: hogwild mode merges single deltas"),
         }
     }
 
@@ -239,20 +202,24 @@ impl State {
             return parameters.clone();
         }
         let (payload, torn) = match &self.master {
-            Owner::Alone(master) => (self.framed(master.values()), Vec::new()),
+            Owner::Alone(master) => {
+                (self.framed(master.values(), Some(&master.magnitudes())), Vec::new())
+            }
             Owner::Crew(crew) => {
                 let (values, torn) = crew.values_with(contains);
-                (self.framed(&values), torn)
+                (self.framed(&values, None), torn)
             }
         };
         let parameters = Parameters { version: self.version, payload };
         self.encoded.insert((parameters, torn)).0.clone()
     }
 
-    /// Encodes a version, in the frames in which it is sent to all.
-    fn framed(&self, values: &[f32]) -> Framed {
-        let mut framing = Framing::new(self.version.number as u32, self.codec.bytes(&self.table));
-        self.codec.encode_into(&self.table, values, |bytes| framing.write(bytes));
+    /// Encodes a version, in the frames in which it is sent to all. `magnitudes` are known of each
+    /// tensor, or none.
+    fn framed(&self, values: &[f32], magnitudes: Option<&[f32]>) -> Framed {
+        let total = self.codec.bytes(&self.table);
+        let mut framing = Framing::new(&self.buffers, self.version.number as u32, total);
+        self.codec.encode_into(&self.table, values, magnitudes, |bytes| framing.write(bytes));
         framing.end()
     }
 }

@@ -1,4 +1,4 @@
-//! Hogwild mode: threads that examine and merge deltas at once, with no lock on the master.
+//! Hogwild mode: threads that merge several deltas at once, with no lock on the master.
 //!
 //! The data plane goes on to order one thing after the other. What it orders is done in any order,
 //! but for two: a copy waits for the merges that it is said to contain, and what is to be of one
@@ -16,7 +16,7 @@ use protocol::LeaseId;
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::data_plane::Examiner;
+use super::examining::Examiner;
 use super::{Alarm, ControlEvent};
 
 /// Threads that merge: more would only wait for the memory.
@@ -32,9 +32,10 @@ pub(super) struct Crew {
 }
 
 #[derive(Debug)]
-enum Job {
-    Screen { lease: LeaseId, payload: Bytes },
-    Merge { lease: LeaseId, order: MergeOrder, payload: Bytes },
+struct Job {
+    lease: LeaseId,
+    order: MergeOrder,
+    payload: Bytes,
 }
 
 /// Merges that were ordered and are not done.
@@ -86,17 +87,12 @@ impl Crew {
         Ok(Self { shared, jobs, threads: threads.collect::<Result<_, _>>()?, merges })
     }
 
-    /// Has a delta examined.
-    pub(super) fn screen(&self, lease: LeaseId, payload: Bytes) {
-        // The threads end only with the crew, or with the run when one of them fails.
-        let _ = self.jobs.send(Job::Screen { lease, payload });
-    }
-
     /// Has a delta merged.
     pub(super) fn merge(&self, lease: LeaseId, order: MergeOrder, payload: Bytes) {
         if let Some(version) = order.version() {
             self.merges.ordered(version.number, lease);
-            let _ = self.jobs.send(Job::Merge { lease, order, payload });
+            // The threads end only with the crew, or with the run when one of them fails.
+            let _ = self.jobs.send(Job { lease, order, payload });
         }
     }
 
@@ -176,10 +172,7 @@ impl Hand {
         // The lock is held while waiting for a job, never while one is done.
         let next = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         while let Ok(job) = next() {
-            let event = match job {
-                Job::Screen { lease, payload } => self.examiner.screen(lease, &payload),
-                Job::Merge { lease, order, payload } => self.merge(lease, &order, &payload),
-            };
+            let event = self.merge(job.lease, &job.order, &job.payload);
             // Nobody listens when the run was stopped; what was ordered is done all the same.
             let _ = self.events.blocking_send(event);
         }

@@ -1,7 +1,8 @@
 //! One run: the shell around the engine.
 //!
 //! - [`control`]: the task that owns the engine; every event of the run passes through it in order
-//! - [`data_plane`]: the thread that owns the master: screens, merges, encodes, one FIFO
+//! - [`data_plane`]: the thread that owns the master: merges, encodes, one FIFO
+//! - [`examining`]: what is to be known of a delta before it is merged
 //! - [`evaluation`]: the thread that evaluates versions, keeps the best and writes the metrics
 //! - [`parallel`]: merging on several cores; [`hogwild`]: merging several deltas at once
 //! - [`sessions`]: who is connected, lost, back
@@ -18,6 +19,7 @@ mod curve;
 mod data_plane;
 mod ending;
 mod evaluation;
+mod examining;
 mod exposition;
 mod goals;
 mod grants;
@@ -44,6 +46,7 @@ pub use control::{Control, Display, Parts};
 pub use data_plane::{DataPlane, Merging};
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
+pub use examining::{Examined, Examiner};
 pub use history::{History, Stretch};
 pub use keeping::{Constants, Shell};
 pub use pulls::VersionPlace;
@@ -130,17 +133,8 @@ pub enum ControlEvent {
         report: Report,
         /// Encoded.
         payload: Bytes,
-    },
-    /// The data plane examined a delta.
-    Screened {
-        /// The lease.
-        lease: LeaseId,
-        /// All values finite, no variance negative.
-        finite: bool,
-        /// The length is the shape table's.
-        length_ok: bool,
-        /// L2 norm of the parameters' part.
-        norm: f64,
+        /// What there is to be known of it.
+        examined: Examined,
     },
     /// The data plane has carried out an order to merge.
     Merged {
@@ -178,19 +172,10 @@ pub enum ControlEvent {
 /// What the data plane is told to do, in order.
 #[derive(Debug)]
 pub enum DataCommand {
-    /// Decode and examine a delta, and keep it.
-    Screen {
-        /// The lease.
-        lease: LeaseId,
-        /// Encoded.
-        payload: Bytes,
-    },
-    /// Forget a delta that was refused.
-    Discard(LeaseId),
     /// Carry out a merge.
     Merge {
-        /// Whose delta, if the order needs one.
-        lease: Option<LeaseId>,
+        /// The delta, encoded and examined, if the order needs one.
+        delta: Option<(LeaseId, Bytes)>,
         /// What to do.
         order: MergeOrder,
     },

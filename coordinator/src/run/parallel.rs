@@ -1,9 +1,8 @@
-//! Merging and examining on several cores: a large model is cut into parts that do not touch.
+//! Merging on several cores: a large model is cut into parts that do not touch.
 
 use std::thread;
 
-use engine::merge::{Delta, Master, MergeOrder, Part, square_and_finite};
-use protocol::pieces::Piece;
+use engine::merge::{Delta, Master, MergeOrder, Part};
 
 /// Values that are worth a thread of their own: it starts in the time in which some ten thousand
 /// values are merged.
@@ -31,25 +30,4 @@ pub fn at_once<T: Send>(mut parts: Vec<T>, work: impl Fn(T) + Sync) {
 pub fn merge<D: Delta + ?Sized>(master: &mut Master, order: &MergeOrder, delta: &D) {
     let count = threads_for(master.values().len());
     master.apply_in_parts(order, delta, count, |parts| at_once(parts, Part::run));
-}
-
-/// The L2 norm of a delta's parameters, and whether all of it is finite and no variance below zero.
-/// The same to the last bit on any number of cores.
-#[must_use]
-pub fn norm_and_finite<D: Delta + ?Sized>(delta: &D, pieces: &[Piece]) -> (f64, bool) {
-    /// Pieces whose squares are summed on their own, so that the sum does not depend on the parts.
-    const RUN: usize = 64;
-    let values = pieces.last().map_or(0, |piece| piece.values.end);
-    let runs = pieces.len().div_ceil(RUN);
-    let mut squares = vec![(0.0, true); runs];
-    let per_thread = runs.div_ceil(threads_for(values)).max(1);
-    at_once(squares.chunks_mut(per_thread).enumerate().collect(), |(part, squares)| {
-        for (run, square) in (part * per_thread..).zip(squares) {
-            let range = run * RUN..pieces.len().min((run + 1) * RUN);
-            *square = square_and_finite(delta, &pieces[range.clone()], range.start);
-        }
-    });
-    let square: f64 = squares.iter().map(|(square, _)| square).sum();
-    let finite = squares.iter().all(|(_, finite)| *finite);
-    (square.sqrt(), finite && square.is_finite())
 }

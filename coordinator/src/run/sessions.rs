@@ -6,18 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use engine::{Event, WorkerKey};
 use protocol::limits::{GRACE_MAX, RECONNECT_MS_MAX};
 use protocol::message::bounded_text;
 use protocol::{Hello, Identity, LeaseId, Outcome, Reason, Report, ToCoordinator, ToWorker};
 use tokio::sync::mpsc;
 
+use super::Outgoing;
 use super::control::{Control, Received};
 use super::ending::Ending;
 use super::exposition::Kind;
 use super::tally::printable;
-use super::{DataCommand, Outgoing};
 
 /// Milliseconds before the first worker is to be back after a restart, which takes about as long.
 const RECONNECT_MS_FIRST: u64 = 1000;
@@ -269,13 +268,8 @@ impl Control {
         self.send(worker, ToWorker::Ack { lease, outcome });
     }
 
-    pub(super) fn delta(
-        &mut self,
-        worker: WorkerKey,
-        lease: LeaseId,
-        report: &Report,
-        payload: Bytes,
-    ) {
+    pub(super) fn delta(&mut self, lease: LeaseId, report: &Report, delta: Received) {
+        let worker = delta.worker;
         // The same delta again: the first one is under way, and its answer will come.
         if self.has_arrived(lease) {
             return;
@@ -284,7 +278,7 @@ impl Control {
         if let Some(leased) = self.leased.get(&lease).filter(|leased| leased.worker == worker) {
             self.tally.reported(number, leased.epoch, leased.samples, report);
         }
-        self.received.insert(lease, Received { worker, payload });
+        self.received.insert(lease, delta);
         self.tell(Event::DeltaReceived { worker, lease });
     }
 
@@ -296,11 +290,8 @@ impl Control {
         if self.received.get(&lease).is_some_and(|received| received.worker == worker) {
             self.received.remove(&lease);
         }
-        if self.held.get(&lease) == Some(&worker) {
+        if self.held.get(&lease).is_some_and(|held| held.worker == worker) {
             self.held.remove(&lease);
-            if let Outcome::Rejected(_) = outcome {
-                self.command(DataCommand::Discard(lease));
-            }
         }
         self.count_unknown(worker, outcome);
         self.send(worker, ToWorker::Ack { lease, outcome });

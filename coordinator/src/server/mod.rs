@@ -30,12 +30,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
+use protocol::buffers::Buffers;
 use protocol::limits::{MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
 use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::run::{Board, ControlEvent};
+use crate::run::{Board, ControlEvent, Examiner};
 use places::Places;
 use visitors::{Visitor, Visitors};
 
@@ -56,6 +57,10 @@ pub struct Shared {
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
     board: Arc<Board>,
+    /// Looks at deltas as they come.
+    examiner: Arc<Examiner>,
+    /// The memory of deltas and versions.
+    buffers: Buffers,
     sessions: AtomicU64,
     visitors: Arc<Visitors>,
     places: Arc<Places>,
@@ -81,6 +86,8 @@ impl Shared {
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
         board: Arc<Board>,
+        examiner: Arc<Examiner>,
+        buffers: Buffers,
     ) -> Self {
         Self {
             tokens,
@@ -88,6 +95,8 @@ impl Shared {
             shards,
             control,
             board,
+            examiner,
+            buffers,
             sessions: AtomicU64::new(0),
             visitors: Visitors::new(),
             places: Arc::default(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use engine::WorkerKey;
+use engine::merge::Examination;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use protocol::chunk::{Assembly, Framed, Progress};
@@ -149,10 +150,18 @@ async fn joined(
     close
 }
 
+/// A delta that is coming in pieces.
+struct Upload {
+    lease: LeaseId,
+    report: Report,
+    assembly: Assembly,
+    examination: Examination,
+}
+
 struct Reader {
     stream: SplitStream<WebSocket>,
     shared: Arc<Shared>,
-    assembly: Option<(LeaseId, Report, Assembly)>,
+    assembly: Option<Upload>,
     open: Transfers,
     throttle: Throttle,
 }
@@ -246,18 +255,20 @@ impl Reader {
                     return Err(Close::protocol("a delta came before the last one was complete"));
                 }
                 let bytes = payload.len();
-                let progress = Assembly::start(transfer, total, limit, payload);
+                let progress =
+                    Assembly::start(&self.shared.buffers, transfer, total, limit, payload);
                 let progress = progress.map_err(Close::protocol)?;
-                Ok(self.assembled(worker, lease, report, progress, bytes))
+                let new = (report, Examination::default());
+                Ok(self.assembled(worker, lease, new, progress, bytes))
             }
             ToCoordinator::Chunk { transfer, offset } => {
-                let (lease, report, assembly) = self
+                let Upload { lease, report, assembly, examination } = self
                     .assembly
                     .take()
                     .ok_or_else(|| Close::protocol("a chunk of no transfer came"))?;
                 let progress = assembly.push(transfer, offset, &payload);
                 let progress = progress.map_err(Close::protocol)?;
-                Ok(self.assembled(worker, lease, report, progress, payload.len()))
+                Ok(self.assembled(worker, lease, (report, examination), progress, payload.len()))
             }
             ToCoordinator::Pull { lease, .. } => {
                 if !self.open.pulled(lease) {
@@ -273,18 +284,21 @@ impl Reader {
         &mut self,
         worker: WorkerKey,
         lease: LeaseId,
-        report: Report,
+        (report, mut examination): (Report, Examination),
         progress: Progress,
         bytes: usize,
     ) -> Option<ControlEvent> {
         self.open.came(bytes, matches!(progress, Progress::Complete(_)));
         match progress {
             Progress::Partial(assembly) => {
-                self.assembly = Some((lease, report, assembly));
+                // Now it is in the processor's cache.
+                self.shared.examiner.look(&mut examination, assembly.received());
+                self.assembly = Some(Upload { lease, report, assembly, examination });
                 None
             }
             Progress::Complete(payload) => {
-                Some(ControlEvent::Delta { worker, lease, report, payload })
+                let examined = self.shared.examiner.result(examination, &payload);
+                Some(ControlEvent::Delta { worker, lease, report, payload, examined })
             }
         }
     }

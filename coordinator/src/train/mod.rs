@@ -24,12 +24,14 @@ use std::thread;
 use std::time::Duration;
 
 use engine::{Mode, Status};
+use protocol::buffers::Buffers;
 use protocol::{Assignment, RunId, ToWorker, frame};
 use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
 use crate::run::{
-    Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Merging, Parts, Tally,
+    Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Examiner, Merging,
+    Parts, Tally,
 };
 use crate::runs;
 use crate::server::Shared;
@@ -170,7 +172,17 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let min_workers = job.fleet.workers_at_start();
     let last_record = before.records.last().cloned();
     let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
-    let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone());
+    let buffers = Buffers::default();
+    let examiner = Arc::new(Examiner::new(codec, &table));
+    let shared = Shared::new(
+        tokens,
+        assignment,
+        stored,
+        events.clone(),
+        board.clone(),
+        examiner.clone(),
+        buffers.clone(),
+    );
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
@@ -195,8 +207,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let data = DataPlane::start(
         master,
         merging,
-        table,
-        codec,
+        (table, codec, examiner, buffers),
         events.clone(),
         evaluation.work,
         board.clone(),

@@ -1,6 +1,7 @@
 //! What is to be known of a delta before it is merged: whether it is finite, and how large.
 
 use protocol::pieces::{PIECE_VALUES_MAX, Piece, pieces};
+use protocol::vectors::with_vectors;
 use protocol::{Role, TensorTable};
 
 use super::Delta;
@@ -9,30 +10,61 @@ use super::Delta;
 /// variance is below zero. `delta` is as long as the table.
 #[must_use]
 pub fn norm_and_finite(delta: &[f32], table: &TensorTable) -> (f64, bool) {
-    let (square, finite) = square_and_finite(delta, &pieces(table), 0);
-    (square.sqrt(), finite && square.is_finite())
+    let mut examination = Examination::default();
+    examination.go_on(delta, &pieces(table));
+    examination.norm_and_finite()
 }
 
-/// The square of [`norm_and_finite`], of some pieces in a row; `first` is the number of the first.
-/// The squares of all pieces are to be added: they are not finite if a parameter is not.
-#[must_use]
-pub fn square_and_finite<D: Delta + ?Sized>(
-    delta: &D,
-    pieces: &[Piece],
-    first: usize,
-) -> (f64, bool) {
-    let mut room = [0.0; PIECE_VALUES_MAX];
-    let (mut square, mut finite) = (0.0, true);
-    for (number, piece) in (first..).zip(pieces) {
-        let values = delta.piece(number, piece, &mut room);
-        if piece.role == Role::Parameter {
-            square += values.chunks(BLOCK).map(square_of_block).sum::<f64>();
-        } else {
-            let floor = if piece.role == Role::BufferNonNegative { 0.0 } else { f32::MIN };
-            finite &= values.iter().all(|value| value.is_finite() && *value >= floor);
+/// A delta that is examined as it comes. The result is the same however it comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Examination {
+    pieces: usize,
+    square: f64,
+    finite: bool,
+}
+
+impl Default for Examination {
+    fn default() -> Self {
+        Self { pieces: 0, square: 0.0, finite: true }
+    }
+}
+
+impl Examination {
+    /// How many pieces were examined.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        self.pieces
+    }
+
+    /// Examines the next pieces of a delta.
+    pub fn go_on<D: Delta + ?Sized>(&mut self, delta: &D, pieces: &[Piece]) {
+        with_vectors(
+            #[inline(always)]
+            || self.examine(delta, pieces),
+        );
+    }
+
+    #[inline(always)]
+    fn examine<D: Delta + ?Sized>(&mut self, delta: &D, pieces: &[Piece]) {
+        let mut room = [0.0; PIECE_VALUES_MAX];
+        for piece in pieces {
+            let values = delta.piece(self.pieces, piece, &mut room);
+            if piece.role == Role::Parameter {
+                self.square += values.chunks(BLOCK).map(square_of_block).sum::<f64>();
+            } else {
+                let floor = if piece.role == Role::BufferNonNegative { 0.0 } else { f32::MIN };
+                self.finite &= values.iter().all(|value| value.is_finite() && *value >= floor);
+            }
+            self.pieces += 1;
         }
     }
-    (square, finite)
+
+    /// The result of what was examined: as [`norm_and_finite`] when that is all of a delta. The square
+    /// is not finite if a parameter is not.
+    #[must_use]
+    pub fn norm_and_finite(&self) -> (f64, bool) {
+        (self.square.sqrt(), self.finite && self.square.is_finite())
+    }
 }
 
 /// Values summed in `f32` before the sum goes on in `f64`: few enough to lose no precision.
@@ -40,6 +72,7 @@ const BLOCK: usize = 1024;
 /// Independent sums, so that the loop needs no order and becomes vector instructions.
 const LANES: usize = 16;
 
+#[inline(always)]
 fn square_of_block(block: &[f32]) -> f64 {
     let mut lanes = [0.0_f32; LANES];
     let chunks = block.chunks_exact(LANES);

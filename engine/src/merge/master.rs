@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use protocol::pieces::{PIECE_VALUES_MAX, Piece, pieces};
+use protocol::vectors::{magnitude, with_vectors};
 use protocol::{Role, TensorTable, Version};
 
 use super::rules::{Approach, Spread, floor_of};
@@ -28,6 +29,8 @@ pub struct Master {
     accumulator: Vec<f64>,
     version: Version,
     pieces: Vec<Piece>,
+    /// The largest magnitude of each piece: a by-product of merging, which an encoder needs.
+    magnitudes: Vec<f32>,
 }
 
 impl Master {
@@ -44,7 +47,10 @@ impl Master {
             return Err(LengthError { got: values.len(), expected: table.elements() });
         }
         let (momentum, accumulator) = (Vec::new(), Vec::new());
-        Ok(Self { values, momentum, accumulator, version, pieces: pieces(table) })
+        let pieces = pieces(table);
+        let magnitudes = pieces.iter().map(|piece| magnitude(&values[piece.values.clone()]));
+        let magnitudes = magnitudes.collect();
+        Ok(Self { values, momentum, accumulator, version, pieces, magnitudes })
     }
 
     /// A master that goes on with `momentum` from a checkpoint, which is empty where there was none.
@@ -68,6 +74,17 @@ impl Master {
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// The largest magnitude of each tensor; NaN counts for nothing.
+    #[must_use]
+    pub fn magnitudes(&self) -> Vec<f32> {
+        let tensors = self.pieces.last().map_or(0, |piece| piece.tensor + 1);
+        let mut largest = vec![0.0_f32; tensors];
+        for (piece, magnitude) in self.pieces.iter().zip(&self.magnitudes) {
+            largest[piece.tensor] = largest[piece.tensor].max(*magnitude);
+        }
+        largest
     }
 
     /// The outer momentum; empty while the strategy has not needed one.
@@ -143,6 +160,7 @@ impl Master {
             delta,
             first: 0,
             pieces: &self.pieces,
+            magnitudes: &mut self.magnitudes,
             values: &mut self.values,
             momentum: &mut self.momentum,
             accumulator: &mut self.accumulator,
@@ -166,6 +184,7 @@ pub struct Part<'a, D: ?Sized> {
     /// The number of the first piece.
     first: usize,
     pieces: &'a [Piece],
+    magnitudes: &'a mut [f32],
     values: &'a mut [f32],
     /// Empty, or as long as the values; as is the accumulator.
     momentum: &'a mut [f32],
@@ -175,6 +194,7 @@ pub struct Part<'a, D: ?Sized> {
 impl<'a, D: Delta + ?Sized> Part<'a, D> {
     fn split(self, count: usize) -> (Self, Self) {
         let (pieces, rest) = self.pieces.split_at(count);
+        let (magnitudes, later_magnitudes) = self.magnitudes.split_at_mut(count);
         let length: usize = pieces.iter().map(|piece| piece.values.len()).sum();
         let (values, later_values) = self.values.split_at_mut(length);
         let at = length.min(self.momentum.len());
@@ -182,10 +202,11 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
         let at = length.min(self.accumulator.len());
         let (accumulator, later_accumulator) = self.accumulator.split_at_mut(at);
         let Self { order, delta, first, .. } = self;
-        let part = Self { order, delta, first, pieces, values, momentum, accumulator };
+        let part = Self { order, delta, first, pieces, magnitudes, values, momentum, accumulator };
         let rest = Self {
             first: first + count,
             pieces: rest,
+            magnitudes: later_magnitudes,
             values: later_values,
             momentum: later_momentum,
             accumulator: later_accumulator,
@@ -196,6 +217,14 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
 
     /// Does it.
     pub fn run(self) {
+        with_vectors(
+            #[inline(always)]
+            || self.carry_out(),
+        );
+    }
+
+    #[inline(always)]
+    fn carry_out(self) {
         match *self.order {
             MergeOrder::Add { weight, buffer_weight, .. } => self.add(weight as f32, buffer_weight),
             MergeOrder::Spread { in_flight, staleness, clip, buffer_weight, .. } => {
@@ -206,6 +235,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
         }
     }
 
+    #[inline(always)]
     fn add(mut self, weight: f32, buffer_weight: f64) {
         self.each(|piece, values, _, _, delta| {
             if piece.role == Role::Parameter {
@@ -218,6 +248,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
         });
     }
 
+    #[inline(always)]
     fn spread(mut self, spread: Spread, buffer_weight: f64) {
         self.each(|piece, values, momentum, _, delta| {
             if piece.role == Role::Parameter {
@@ -230,6 +261,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
         });
     }
 
+    #[inline(always)]
     fn accumulate(mut self, weight: f64, samples: u64) {
         self.each(|piece, _, _, sums, delta| {
             let weight = if piece.role == Role::Parameter { weight } else { samples as f64 };
@@ -240,18 +272,23 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
     }
 
     /// Runs the pieces through `step`, each with its values, momentum, sums and delta.
+    #[inline(always)]
     fn each(&mut self, mut step: impl FnMut(&Piece, &mut [f32], &mut [f32], &mut [f64], &[f32])) {
         let mut room = [0.0; PIECE_VALUES_MAX];
-        for (number, (piece, range)) in (self.first..).zip(places(self.pieces)) {
+        let pieces = places(self.pieces).zip(self.magnitudes.iter_mut());
+        for (number, ((piece, range), largest)) in (self.first..).zip(pieces) {
             let delta = self.delta.piece(number, piece, &mut room);
             let momentum = self.momentum.get_mut(range.clone()).unwrap_or_default();
             let sums = self.accumulator.get_mut(range.clone()).unwrap_or_default();
-            step(piece, &mut self.values[range], momentum, sums, delta);
+            let values = &mut self.values[range];
+            step(piece, values, momentum, sums, delta);
+            *largest = magnitude(values);
         }
     }
 
+    #[inline(always)]
     fn round(self, divisor: f64, samples: u64, rule: RoundRule) {
-        for (piece, range) in places(self.pieces) {
+        for ((piece, range), largest) in places(self.pieces).zip(self.magnitudes.iter_mut()) {
             let values = &mut self.values[range.clone()];
             let sums = &self.accumulator[range.clone()];
             match (piece.role, rule) {
@@ -276,6 +313,7 @@ impl<'a, D: Delta + ?Sized> Part<'a, D> {
                 }
                 _ => {}
             }
+            *largest = magnitude(values);
         }
         self.accumulator.fill(0.0);
         if rule == RoundRule::Mean {
@@ -290,6 +328,7 @@ fn places(pieces: &[Piece]) -> impl Iterator<Item = (&Piece, Range<usize>)> {
     pieces.iter().map(move |piece| (piece, piece.values.start - start..piece.values.end - start))
 }
 
+#[inline(always)]
 fn approach(values: &mut [f32], target: &[f32], approach: Approach) {
     for (value, target) in values.iter_mut().zip(target) {
         *value = approach.step(*value, *target);

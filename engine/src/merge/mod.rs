@@ -3,7 +3,7 @@
 //! - [`MergeOrder`]: what the engine orders; `rules`: what that does to a single value
 //! - [`Master`]: the authoritative tensors, which one thread changes at a time, in parts if it likes
 //! - [`Shared`]: the same for hogwild, where threads change it at once and without a lock
-//! - [`Delta`]: where a delta's values come from; [`square_and_finite`]: what it is examined for
+//! - [`Delta`]: where a delta's values come from; [`Examination`]: what it is examined for
 //!
 //! Every order divides the flat vector by role. Trained parameters get the rule; buffers travel as
 //! absolute values and are averaged by sample count, never through momentum.
@@ -16,7 +16,7 @@ mod shared;
 
 use protocol::pieces::{Payload, Piece};
 
-pub use examine::{norm_and_finite, square_and_finite};
+pub use examine::{Examination, norm_and_finite};
 pub use master::{LengthError, Master, Part};
 pub use order::{MergeOrder, RoundRule};
 pub use shared::Shared;

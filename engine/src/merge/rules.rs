@@ -26,6 +26,7 @@ impl Spread {
     }
 
     /// Value and momentum after a change.
+    #[inline(always)]
     pub(super) fn step(self, value: f32, momentum: f32, change: f32) -> (f32, f32) {
         let next = self.decay * momentum + self.gain * change;
         (value + (self.pull * next + self.push * (next - momentum)), next)
@@ -45,6 +46,7 @@ impl Approach {
         Self { keep: (1.0 - weight) as f32, weight: weight as f32, floor: floor_of(role) }
     }
 
+    #[inline(always)]
     pub(super) fn step(self, value: f32, target: f32) -> f32 {
         self.floor.max(self.keep * value + self.weight * target)
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use protocol::buffers::Buffers;
 use protocol::chunk::{Assembly, ChunkError, Framing, PIECE_BYTES, Progress, pieces};
 use protocol::limits::CHUNK_BYTES_MAX;
 use protocol::{Digest, ToWorker, frame};
@@ -11,7 +12,9 @@ use super::cases;
 
 /// The assembly that is under way after a first piece.
 fn started(total: u64, first: &[u8]) -> Assembly {
-    match Assembly::start(7, total, 1000, Bytes::copy_from_slice(first)).unwrap() {
+    match Assembly::start(&Buffers::default(), 7, total, 1000, Bytes::copy_from_slice(first))
+        .unwrap()
+    {
         Progress::Partial(assembly) => assembly,
         Progress::Complete(payload) => panic!("complete with {} bytes", payload.len()),
     }
@@ -24,7 +27,7 @@ fn frames_hold_the_pieces_of_a_payload() {
         [1, 5000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 20 * PIECE_BYTES, 20 * PIECE_BYTES + 7]
     {
         let payload: Vec<u8> = (0..total).map(|index| (index * 31 % 251) as u8).collect();
-        let mut framing = Framing::new(9, total);
+        let mut framing = Framing::new(&Buffers::default(), 9, total);
         payload.chunks(777).for_each(|bytes| framing.write(bytes));
         let framed = framing.end();
         assert_eq!((framed.total, framed.digest), (total as u64, Digest::of(&payload)), "{total}");
@@ -48,7 +51,7 @@ proptest! {
         let payload = pieces.concat();
         let total = payload.len() as u64;
         let first = Bytes::from(pieces[0].clone());
-        let mut progress = Assembly::start(7, total, total, first).unwrap();
+        let mut progress = Assembly::start(&Buffers::default(), 7, total, total, first).unwrap();
         let mut offset = pieces[0].len() as u64;
         for piece in &pieces[1..] {
             let Progress::Partial(assembly) = progress else {
@@ -82,7 +85,8 @@ fn a_sender_cuts_what_is_over_the_limit_into_small_pieces() {
         assert_eq!(cut.len(), length.div_ceil(bytes));
         assert!(cut.iter().all(|(_, piece)| (1..=bytes).contains(&piece.len())));
         let first = Bytes::copy_from_slice(cut[0].1);
-        let mut progress = Assembly::start(1, length as u64, length as u64, first).unwrap();
+        let mut progress =
+            Assembly::start(&Buffers::default(), 1, length as u64, length as u64, first).unwrap();
         for (offset, piece) in &cut[1..] {
             let Progress::Partial(assembly) = progress else {
                 panic!("complete too early");
@@ -100,7 +104,9 @@ fn a_sender_cuts_what_is_over_the_limit_into_small_pieces() {
 #[test]
 fn a_single_piece_is_not_copied() {
     let piece = Bytes::from(vec![5; 100]);
-    let Progress::Complete(payload) = Assembly::start(7, 100, 100, piece.clone()).unwrap() else {
+    let Progress::Complete(payload) =
+        Assembly::start(&Buffers::default(), 7, 100, 100, piece.clone()).unwrap()
+    else {
         panic!("not complete");
     };
     assert_eq!((payload.as_ptr(), payload.len()), (piece.as_ptr(), 100));
@@ -115,7 +121,8 @@ fn another_transfer_is_refused() {
 fn a_transfer_that_runs_over_is_refused() {
     let over = ChunkError::Over { total: 100, over: 1 };
     assert_eq!(started(100, &[1; 40]).push(7, 40, &[2; 61]).unwrap_err(), over);
-    let first = Assembly::start(7, 100, 100, Bytes::from(vec![1; 101])).unwrap_err();
+    let first =
+        Assembly::start(&Buffers::default(), 7, 100, 100, Bytes::from(vec![1; 101])).unwrap_err();
     assert_eq!(first, over);
     assert!(matches!(started(100, &[1; 40]).push(7, 40, &[2; 60]), Ok(Progress::Complete(_))));
 }
@@ -123,8 +130,9 @@ fn a_transfer_that_runs_over_is_refused() {
 #[test]
 fn a_transfer_longer_than_expected_is_refused_before_memory_is_taken() {
     for total in [1001, u64::MAX] {
-        let error = Assembly::start(7, total, 1000, Bytes::from_static(&[1])).unwrap_err();
+        let error = Assembly::start(&Buffers::default(), 7, total, 1000, Bytes::from_static(&[1]))
+            .unwrap_err();
         assert_eq!(error, ChunkError::TooLong { total, limit: 1000 });
     }
-    assert!(Assembly::start(7, 1000, 1000, Bytes::from_static(&[1])).is_ok());
+    assert!(Assembly::start(&Buffers::default(), 7, 1000, 1000, Bytes::from_static(&[1])).is_ok());
 }

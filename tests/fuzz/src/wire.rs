@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use protocol::buffers::Buffers;
 use protocol::chunk::{Assembly, Progress};
 use protocol::frame::{self, Message};
 use protocol::shard::{Dtype, Shard};
@@ -26,7 +27,8 @@ pub(crate) fn chunks(data: &[u8]) {
     let (total, limit) = (u64::from(input.u32()), u64::from(input.u32()));
     let piece = input.piece();
     let mut expected = piece.to_vec();
-    let mut progress = Assembly::start(7, total, limit, Bytes::copy_from_slice(piece));
+    let mut progress =
+        Assembly::start(&Buffers::default(), 7, total, limit, Bytes::copy_from_slice(piece));
     assert!(total <= limit || progress.is_err(), "a transfer over the limit was begun");
     loop {
         let assembly = match progress {

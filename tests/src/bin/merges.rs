@@ -10,10 +10,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use coordinator::run::Examiner;
 use coordinator::run::parallel::{self, threads_for};
-use engine::merge::{Master, MergeOrder};
+use engine::merge::{Examination, Master, MergeOrder};
 use protocol::limits::CHUNK_BYTES_MAX;
-use protocol::pieces::Layout;
 use protocol::{Codec, Role, TensorInfo, TensorTable, Version};
 use serde_json::json;
 
@@ -51,13 +51,12 @@ fn measure(parameters: u32, codec: Codec, rule: &str, time: Duration) -> serde_j
         }
     };
     let moved = moved * count + bytes.len();
-    let layout = Layout::new(codec, &table);
-    let payload = layout.payload(bytes).expect("it was just encoded");
+    let examiner = Examiner::new(codec, &table);
+    let payload = examiner.layout.payload(bytes).expect("it was just encoded");
     let mut master = Master::new(&table, values, version).expect("as long as the table");
     let merges = rate(time, || parallel::merge(&mut master, &order, &payload));
-    let pieces = protocol::pieces::pieces(&table);
     let examined = rate(time, || {
-        black_box(parallel::norm_and_finite(&payload, &pieces));
+        black_box(examiner.result(Examination::default(), bytes));
     });
     let threads = threads_for(count);
     let from = vec![1_u8; moved / 2];
