@@ -1,6 +1,6 @@
 //! The HTTP server: workers' WebSockets, the shards that they fetch, and the page for browsers.
 //!
-//! - `GET /join` and `/assets/...`: the page that volunteers open ([`page`])
+//! - `GET /`, `/join`, `/try` and `/assets/...`: the pages for browsers ([`page`])
 //! - `GET /v1/status`: how the run stands, for bearers of a token of the run
 //! - `GET /metrics`: the same for Prometheus, for the same bearers
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
@@ -103,8 +103,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let router = Router::new()
-        .route("/", get(async || Redirect::temporary("/join")))
+        .route("/", get(page::dashboard))
         .route("/join", get(page::join))
+        .route("/try", get(page::predictions))
         .route("/assets/{bundle}/{name}", get(page::asset))
         .route("/v1/worker", get(worker))
         .route("/v1/shards/{digest}", get(shard))
