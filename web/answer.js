@@ -24,7 +24,7 @@ export function showAnswer(info, outputs) {
   }
   const best = values.reduce((most, value, index) => (value > (values[most] ?? 0) ? index : most), 0)
   const names = values.map((_, index) => words.clean(info.classes?.[index] ?? index, 60))
-  const sure = percent(values[best] ?? 0)
+  const sure = words.percent(values[best] ?? 0)
   fill(names[best] ?? '', `${sureness(values[best] ?? 0)}, with ${sure}.`, best)
   const bars = values.map((value, index) => ({ name: names[index] ?? '', value, index }))
   const shown = bars.length > BARS_MAX ? bars.sort((a, b) => b.value - a.value).slice(0, BARS_MAX) : bars
@@ -55,17 +55,12 @@ function showBars(bars, best) {
     const [label, bar, text] = /** @type {HTMLElement[]} */ (Array.from(item.children))
     if (!label || !bar || !text) return
     setText(label, name)
-    setText(text, percent(value))
+    setText(text, words.percent(value))
     bar.className = 'bar'
     bar.style.setProperty('--part', String(Math.min(1, Math.max(0, value))))
     item.dataset.value = String(value)
     item.dataset.best = String(index === best)
   })
-}
-
-/** @param {number} value */
-function percent(value) {
-  return value > 0 && value < 0.001 ? 'under 0.1\u00a0%' : words.percent(value)
 }
 
 /** @param {number} value */

@@ -60,10 +60,11 @@ export class Feed {
 
   /** @param {EpochRecord[]} news */
   #addRecords(news) {
-    const last = this.records.at(-1)
-    let end = last?.end ?? 0
+    let { epoch, end } = this.records.at(-1) ?? { epoch: 0, end: 0 }
     for (const record of news) {
-      if (last && record.epoch <= last.epoch) continue
+      // Epochs are evaluated in their order; what comes again is known.
+      if (record.epoch <= epoch) continue
+      epoch = record.epoch
       end += record.samples
       this.records.push({ ...record, end })
     }

@@ -154,6 +154,8 @@ export class Page {
     if (words.known(status?.test_loss)) rows.push(['Loss on test data', words.loss(status.test_loss), 'test-loss'])
     setRows(box('results'), rows)
     show(box('results'), rows.length > 0)
+    // Once an epoch is over there is a network to ask.
+    show(box('onward'), (status?.records.length ?? 0) > 0)
   }
 
   /** @param {Situation} situation */

@@ -60,8 +60,6 @@ export class Sketch {
   /** @param {PointerEvent} event */
   #begin(event) {
     if (event.button !== 0) return
-    event.preventDefault()
-    this.#canvas.focus({ preventScroll: true })
     this.#canvas.setPointerCapture(event.pointerId)
     this.#pen.shown = false
     /** @type {Stroke} */

@@ -121,7 +121,7 @@ function showRun(status) {
   setText(box('run-name'), name)
   document.title = `Try it · \u2068${words.clean(status.name, 40)}\u2069 · Herd`
   const over = status.state === 'ended'
-  if (host?.info) setState(over ? 'ended' : 'ready', over ? 'Trained' : 'In training')
+  if (host?.info) setState(over ? 'ended' : status.state, over ? 'Trained' : 'In training')
 }
 
 /** Asks for the newest network, and for how the run stands. */

@@ -79,7 +79,7 @@ export function duration(seconds) {
 
 /** A place on an axis of time: "45 s", "2 min", "1 h 30 min". @param {number} seconds */
 export function moment(seconds) {
-  if (seconds > 60 && seconds < 3600 && seconds % 60 === 0) return `${seconds / 60}\u00a0min`
+  if (seconds >= 60 && seconds < 3600 && seconds % 60 === 0) return `${seconds / 60}\u00a0min`
   if (seconds >= 3600 && seconds % 3600 === 0) return `${seconds / 3600}\u00a0h`
   return duration(seconds)
 }
