@@ -145,6 +145,7 @@ function progress(view) {
 function progressLine(view, part) {
   if (view.state === 'waiting') return 'Not started yet'
   const epoch = `Epoch ${words.count(Math.min(view.epoch, view.epochs))} of ${words.count(view.epochs)}`
+  if (view.state === 'paused') return `${epoch} · ${Math.floor(part * 100)}\u00a0% · paused: no new work is handed out`
   const left = view.state === 'training' && words.known(view.seconds_left) ? ` · ${words.duration(view.seconds_left)} left` : ''
   return `${epoch} · ${Math.floor(part * 100)}\u00a0%${left}`
 }
@@ -177,7 +178,6 @@ function notices(view, live) {
     }
   }
   if (view?.state === 'ended' && view.reason) notes.set('reason', { text: words.sentence(view.reason) })
-  if (view?.state === 'paused') notes.set('paused', { text: 'The run is paused: no new work is handed out. Time does not count.' })
   return notes
 }
 

@@ -1,6 +1,6 @@
 /** The table of a run's epochs. */
 /** @import { EpochRecord } from './types.d.ts' */
-import { box, cell, show } from './dom.js'
+import { box, cell, element, show } from './dom.js'
 import * as words from './words.js'
 
 /** More rows than anybody reads would slow the page down; the latest are shown. */
@@ -20,10 +20,25 @@ const COLUMNS = [
 
 export class EpochTable {
   #mark = ''
+  #details = element('epochs-details', HTMLDetailsElement)
+  /** @type {EpochRecord[]} */
+  #records = []
+
+  constructor() {
+    this.#details.addEventListener('toggle', () => this.#fill())
+  }
 
   /** @param {EpochRecord[]} records */
   show(records) {
-    show(box('epochs-details'), records.length > 0)
+    show(this.#details, records.length > 0)
+    this.#records = records
+    this.#fill()
+  }
+
+  /** A table that is folded away is not kept up: with short epochs it would be most of the page's work. */
+  #fill() {
+    const records = this.#records
+    if (!this.#details.open) return
     const mark = `${records.length} ${records.at(-1)?.epoch} ${records.at(-1)?.samples}`
     if (mark === this.#mark) return
     this.#mark = mark

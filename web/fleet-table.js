@@ -13,13 +13,13 @@ const COLUMNS = [
   { head: 'Worker', key: 'name', text: (worker) => words.clean(worker.name, 60) || `worker ${worker.number}` },
   { head: 'Now', key: 'state', text: (worker) => STATES[worker.state] ?? words.clean(worker.state, 20) },
   { head: 'Samples/s', key: 'speed', text: (worker) => (worker.state === 'gone' ? '–' : words.rate(worker.samples_per_second)) },
-  { head: 'Share of the work', key: 'share', text: (worker) => words.share(worker.share) },
+  { head: 'Share', key: 'share', text: (worker) => words.share(worker.share) },
   { head: 'Samples', key: 'samples', text: (worker) => words.count(worker.samples) },
   { head: 'Merged', key: 'merged', text: (worker) => words.count(worker.merged) },
   { head: 'Staleness', key: 'staleness', text: (worker) => (words.known(worker.staleness) ? worker.staleness.toFixed(1) : '–') },
   { head: 'Busy', key: 'busy', text: (worker) => words.percent(worker.busy, 0) },
-  { head: 'Refused', key: 'rejected', text: (worker) => reasons(worker.rejected) },
   { head: 'Last seen', key: 'seen', text: (worker) => words.ago(worker.seen_seconds_ago) },
+  { head: 'Refused', key: 'rejected', text: (worker) => reasons(worker.rejected) },
 ]
 
 export class FleetTable {
@@ -138,5 +138,6 @@ export function reasons(rejected) {
   const entries = Object.entries(rejected ?? {}).filter(([, times]) => times > 0)
   if (entries.length === 0) return '0'
   const all = entries.reduce((sum, [, times]) => sum + times, 0)
-  return `${words.count(all)}: ${entries.map(([reason, times]) => `${words.clean(reason, 30)} ${words.count(times)}`).join(', ')}`
+  if (entries.length === 1) return `${words.count(all)} (${words.clean(entries[0]?.[0], 30)})`
+  return `${words.count(all)} (${entries.map(([reason, times]) => `${words.clean(reason, 30)} ${words.count(times)}`).join(', ')})`
 }

@@ -8,7 +8,7 @@ import { Program } from './support/program.mjs'
 import { PICTURES, scenario } from './support/scenario.mjs'
 import { until } from './support/waiting.mjs'
 
-/** As the issue of two programs that round alike: they run the same code on the same values. */
+/** Page and command run the same code on the same values; only processors round differently. */
 const CLOSE = 1e-4
 
 const SEVEN = [[0.3, 0.28], [0.5, 0.26], [0.7, 0.25], [0.6, 0.45], [0.5, 0.62], [0.46, 0.8]]
@@ -96,7 +96,7 @@ scenario('a row gets the answer of herd predict', { minutes: 3 }, async (stage) 
   const tab = await trial(stage, herd)
   await tab.untilState('ended', 90)
   await until('the form is there', () => tab.id('row-form').isVisible())
-  const row = { sepal_length: '5.9', sepal_width: '3.0', petal_length: '5.1', petal_width: '1.8' }
+  const row = { sepal_length_cm: '5.9', sepal_width_cm: '3.0', petal_length_cm: '5.1', petal_width_cm: '1.8' }
   for (const [name, value] of Object.entries(row)) await tab.page.locator('.column').filter({ hasText: name }).getByRole('textbox').fill(value)
   await until('the answer is of this row', async () => /virginica/.test(await tab.text('verdict')))
   const file = path.join(stage.folder, 'row.csv')
