@@ -156,7 +156,7 @@ function stateLine(view, live) {
   if (live.reach === 'invalid') return { key: 'blocked', words: 'Not admitted' }
   if (view?.state === 'ended') return { key: 'ended', words: STATES.ended }
   if (live.reach === 'silent') return { key: 'lost', words: 'Connection lost' }
-  if (live.reach === 'gone') return { key: 'gone', words: 'The coordinator is gone' }
+  if (live.reach === 'gone') return { key: 'gone', words: 'The coordinator does not answer' }
   if (!view) return { key: 'connecting', words: 'Connecting' }
   if (view.state === 'waiting' && view.workers_connected < view.min_workers) {
     return { key: 'waiting', words: `Waiting for workers: ${view.workers_connected} of ${view.min_workers} are here` }
