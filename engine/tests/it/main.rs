@@ -18,6 +18,8 @@ mod histories;
 mod hogwild;
 #[cfg(test)]
 mod maths;
+// Pauses, and other learning rates.
+mod pauses;
 #[cfg(test)]
 mod quadratic;
 #[cfg(test)]
