@@ -18,7 +18,7 @@ mod histories;
 mod hogwild;
 #[cfg(test)]
 mod maths;
-// Pauses, and other learning rates.
+#[cfg(test)]
 mod pauses;
 #[cfg(test)]
 mod quadratic;
