@@ -3,6 +3,7 @@
 //! - here: `show`, a run's numbers, computed anew from the rows of its ledger, and whether they are
 //!   those that the run itself has told; [`counts`], [`check`] and [`mod@print`] are its parts
 //! - [`mod@list`], [`mod@compare`], [`mod@remove`], [`mod@export`]: the other verbs; [`report`]: a run on one page
+//! - [`listed`]: the runs beside one that goes on
 //! - [`entry`]: a run in one line; [`state`]: what can be done with it; [`job`]: its job as
 //!   it was; [`metrics`]: its epochs
 
@@ -13,6 +14,7 @@ mod entry;
 mod export;
 mod job;
 mod list;
+mod listed;
 pub(crate) mod metrics;
 mod print;
 mod remove;
@@ -31,8 +33,11 @@ use counts::Tables;
 use state::State;
 
 pub use compare::compare;
+pub(crate) use entry::name;
 pub use export::export;
+pub(crate) use export::{metrics_csv, metrics_json};
 pub use list::list;
+pub(crate) use listed::{beside, file_name};
 pub use remove::remove;
 
 /// What is known of a run.

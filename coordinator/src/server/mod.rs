@@ -3,6 +3,7 @@
 //! - `GET /`, `/join`, `/try` and `/assets/...`: the pages for browsers ([`page`])
 //! - `GET /v1/status`: how the run stands, for bearers of a token of the run
 //! - `GET /metrics`: the same for Prometheus, for the same bearers
+//! - what the dashboard asks for ([`dashboard`])
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for workers
 //!
@@ -10,6 +11,7 @@
 //! [`tokens`] says who may do what, [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
 
 mod accept;
+mod dashboard;
 mod page;
 mod places;
 mod session;
@@ -40,6 +42,7 @@ use places::Places;
 use visitors::{Visitor, Visitors};
 
 pub use accept::listen;
+pub use dashboard::Dashboard;
 pub use page::is_built as page_is_built;
 pub use tokens::{Role, Tokens};
 pub use visitors::connections_max;
@@ -56,6 +59,7 @@ pub struct Shared {
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
     board: Arc<Board>,
+    dashboard: Dashboard,
     sessions: AtomicU64,
     visitors: Arc<Visitors>,
     places: Arc<Places>,
@@ -81,6 +85,7 @@ impl Shared {
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
         board: Arc<Board>,
+        dashboard: Dashboard,
     ) -> Self {
         Self {
             tokens,
@@ -88,6 +93,7 @@ impl Shared {
             shards,
             control,
             board,
+            dashboard,
             sessions: AtomicU64::new(0),
             visitors: Visitors::new(),
             places: Arc::default(),
@@ -111,6 +117,7 @@ pub async fn serve(
         .route("/v1/shards/{digest}", get(shard))
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
+        .merge(dashboard::routes())
         .layer(map_response(page::protect))
         .with_state(shared.clone());
     accept::serve(listener, router, shared, shutdown).await;

@@ -2,6 +2,7 @@
 //!
 //! - `folder`: the run folder and its files
 //! - `file`: models as safetensors, written whole or not at all, read strictly
+//! - `values`: a model's file as a stream of its values
 //! - `find`: what a user means by RUN or MODEL
 //! - `store`: ledger and checkpoints of a run that is going on, or is to go on
 //! - `checkpoint`, `ledger`: what they hold; `lock`: one coordinator at a time
@@ -22,6 +23,7 @@ mod report;
 mod rows;
 mod store;
 mod text;
+mod values;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -44,6 +46,7 @@ pub use lock::RunLock;
 pub use remove::{Removed, check_run, remove};
 pub use report::{Glance, Report};
 pub use store::Store;
+pub use values::ModelValues;
 
 /// Why something could not be stored or read back. The messages hold their causes, which therefore
 /// are no `source` that would be printed again.

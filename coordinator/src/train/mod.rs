@@ -24,15 +24,20 @@ use std::thread;
 use std::time::Duration;
 
 use engine::{Mode, Status};
+use model::Plan;
 use protocol::{Assignment, RunId, ToWorker, frame};
 use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
+use crate::config::Job;
+use crate::goals::Span;
+use crate::predict::Input;
 use crate::run::{
-    Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Merging, Parts, Tally,
+    About, Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Live, Merging,
+    Parts, Tally,
 };
 use crate::runs;
-use crate::server::Shared;
+use crate::server::{Dashboard, Shared};
 use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
@@ -167,10 +172,13 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let rows = shards.iter().map(|shard| shard.rows).collect();
     let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
-    let min_workers = job.fleet.workers_at_start();
     let last_record = before.records.last().cloned();
-    let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
-    let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone());
+    let about = about(&job, &plan, folder.path(), engine.status().version.incarnation);
+    let best = before.best.as_ref().map(|best| best.epoch);
+    let live = Arc::new(Live::new(about, &before.records, best));
+    let board = Arc::new(Board::new(live, before.records));
+    let dashboard = Dashboard::new(folder.path().to_owned(), Input::of(&splits.train, &plan));
+    let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone(), dashboard);
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
@@ -262,6 +270,22 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     });
     let summary = summarise(&plan, &path, outcome, ending, &tally, &status, bytes);
     Ok((summary, serving))
+}
+
+/// What does not change while a run goes on, for those who watch.
+fn about(job: &Job, plan: &Plan, folder: &Path, incarnation: u32) -> About {
+    About {
+        name: job.name.clone(),
+        run: runs::name(folder),
+        version_of_herd: env!("CARGO_PKG_VERSION"),
+        mode: job.training.mode,
+        classes: plan.spec().loss.is_cross_entropy(),
+        parameters: plan.parameters(),
+        batch_size: job.training.batch_size,
+        min_workers: job.fleet.workers_at_start(),
+        incarnation,
+        max_seconds: job.training.max_time.map(|Span(time)| time.as_secs_f64()),
+    }
 }
 
 fn join<T>(thread: thread::JoinHandle<T>) -> anyhow::Result<T> {
