@@ -95,8 +95,8 @@ impl Database {
     pub(super) fn create(folder: &Path) -> Result<Self, StorageError> {
         let mut database = Self::connect(folder, OpenFlags::SQLITE_OPEN_CREATE)?;
         database.change(|transaction| {
-            transaction.execute_batch(TABLES)?;
             transaction.execute_batch(tokens::TABLE)?;
+            transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "user_version", SCHEMA)
         })?;
         Ok(database)

@@ -84,11 +84,15 @@ impl RunFolder {
     }
 
     fn create_at(path: PathBuf, job: &Job) -> Result<Self, StorageError> {
-        let failed = |error| StorageError::write(&path, error);
-        if !path.is_dir() {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
-            make(&path).map_err(failed)?;
-        }
+        let made = match make(&path) {
+            Err(_) if path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().unwrap_or(Path::new(""));
+                fs::create_dir_all(parent).and_then(|()| make(&path))
+            }
+            made => made,
+        };
+        made.map_err(|error| StorageError::write(&path, error))?;
         if [CONFIG, METRICS, FINAL, BEST, LEDGER].iter().any(|name| path.join(name).exists()) {
             return Err(StorageError::Taken { path });
         }
