@@ -31,15 +31,13 @@ export class PredictorHost {
     /** @type {PredictorInfo} */
     const info = await this.#api.json('/v1/predictor')
     if (info.digest === this.info?.digest) return false
-    const [program, parameters] = await Promise.all([loadProgram(onProgress), this.#parameters()])
+    const [program, response] = await Promise.all([loadProgram(onProgress), this.#api.get('/v1/predictor/parameters')])
+    const parameters = new Uint8Array(await response.arrayBuffer())
+    // A better model was kept between the two answers: the next look gets both of one.
+    if (response.headers.get('etag') !== `"${info.digest}"`) return false
     await this.#ask({ type: 'load', ...program, spec: JSON.stringify(info.spec), parameters }, [parameters.buffer])
     this.info = info
     return true
-  }
-
-  async #parameters() {
-    const response = await this.#api.get('/v1/predictor/parameters')
-    return new Uint8Array(await response.arrayBuffer())
   }
 
   /** Probabilities of the classes, or values. @param {Float32Array} values @returns {Promise<Float32Array>} */

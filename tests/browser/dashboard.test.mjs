@@ -152,6 +152,8 @@ scenario('an admin pauses, resumes, stores, changes the rate, sends away and sto
   assert.ok(await tab.id('pause').isDisabled(), 'what is over cannot be paused')
   const code = await herd.program.end(60)
   assert.equal(typeof code, 'number', herd.program.tail())
+  const acts = (await readFile(path.join(herd.folder, 'audit.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line))
+  assert.ok(acts.filter(({ by }) => by === 'admin').length >= 6, `each act is written down: ${JSON.stringify(acts)}`)
 })
 
 scenario('a viewer sees all and controls nothing', { minutes: 3 }, async (stage) => {

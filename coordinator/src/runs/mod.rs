@@ -27,7 +27,7 @@ mod tests;
 use std::path::Path;
 
 use crate::cli::{Failure, ShowArgs, answer};
-use crate::storage::{Record, Report, StorageError, find_run, plan_of};
+use crate::storage::{Act, Audit, Record, Report, StorageError, find_run, plan_of};
 use check::Findings;
 use counts::Tables;
 use state::State;
@@ -48,6 +48,8 @@ struct Shown {
     report: Report,
     tables: Tables,
     parameters: Option<usize>,
+    /// What admins did, oldest first.
+    acts: Vec<Act>,
     /// The newest checkpoint, and what came of comparing it with the ledger.
     checked: Option<(Record, Findings)>,
 }
@@ -86,8 +88,8 @@ impl Shown {
         };
         let parameters = plan_of(folder).ok().map(|plan| plan.tensors().elements());
         let state = State::of(folder, report.process, report.checkpoint.as_ref());
-        let name = entry::name(folder);
-        Ok(Self { name, state, report, tables, parameters, checked })
+        let (name, acts) = (entry::name(folder), Audit::of(folder).read());
+        Ok(Self { name, state, report, tables, parameters, acts, checked })
     }
 
     fn is_complete(&self) -> bool {

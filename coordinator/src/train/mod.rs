@@ -4,11 +4,13 @@
 //! - [`start`]: from nothing, or from a checkpoint
 //! - [`plan`]: what `--dry-run` prints
 //! - [`local`]: local worker processes
+//! - [`links`]: where the run is reached, and with which token
 //! - [`display`]: progress on a terminal or in plain lines
 //! - [`serving`]: the server, and how long it outlives the run; [`signals`]: what ends it before
 //! - [`summary`]: what is said at the end
 
 mod display;
+mod links;
 mod local;
 mod plan;
 mod prepare;
@@ -37,7 +39,8 @@ use crate::run::{
     Parts, Tally,
 };
 use crate::runs;
-use crate::server::{Dashboard, Shared};
+use crate::server::{Access, Dashboard, Invitation, Shared};
+use crate::storage::Audit;
 use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
@@ -46,6 +49,7 @@ use start::Start;
 use summary::Summary;
 
 pub(crate) use display::eprint_line;
+pub(crate) use links::{Place, places};
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -142,8 +146,7 @@ fn cut_short(ending: Ending) -> Option<Failure> {
 }
 
 async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
-    let Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before } =
-        start;
+    let Start { prepared, engine, master, listener, folder, store, made, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
@@ -178,7 +181,13 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let live = Arc::new(Live::new(about, &before.records, best));
     let board = Arc::new(Board::new(live, before.records));
     let dashboard = Dashboard::new(folder.path().to_owned(), Input::of(&splits.train, &plan));
-    let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone(), dashboard);
+    let invitation = links::invitation(address, made.worker.reveal()).to_string();
+    let access = Access {
+        tokens,
+        invitation: Invitation::new(made.worker_id, invitation),
+        audit: Audit::of(folder.path()),
+    };
+    let shared = Shared::new(access, assignment, stored, events.clone(), board.clone(), dashboard);
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
@@ -213,9 +222,9 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let serving = Serving::start(listener, shared, board.clone());
     // Before anything is said: who has read that a run begins can end it.
     let signals = Signals::catch()?;
-    let mut display = display::Terminal::new(&job, address, (&token, &admin), &path);
+    let mut display = display::Terminal::new(&job, address, &made, &path);
     display.begin(&plan, before.goes_on.as_deref());
-    let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
+    let mut processes = local::start(worker, &job, address, &made.local, &events, &display.log())?;
     let mut display: Box<dyn Display> = Box::new(display);
     if let Some(folder) = tensorboard {
         let incarnation = engine.status().version.incarnation;

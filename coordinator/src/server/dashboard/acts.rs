@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::super::{Role, Shared};
 use crate::run::{Act, Asked, ControlEvent};
+use crate::tokens::Bearer;
 
 /// Longest body: a number with its name.
 const BODY_BYTES_MAX: usize = 4096;
@@ -46,21 +47,22 @@ pub(super) async fn act(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refusal) = shared.authorize(&headers, &[Role::Admin]) {
-        return refusal.into_response();
-    }
+    let bearer = match shared.bearer(&headers, &[Role::Admin]) {
+        Ok(bearer) => bearer,
+        Err(refusal) => return refusal.into_response(),
+    };
     let act = match content(&headers, body).await {
         Ok(content) => read(&name, &content),
         Err(refusal) => Err(refusal),
     };
     match act {
-        Ok(act) => perform(&shared, act).await,
+        Ok(act) => perform(&shared, bearer, act).await,
         Err((status, reason)) => (status, format!("{reason}\n")).into_response(),
     }
 }
 
-/// Does it: the one place through which all acts go.
-async fn perform(shared: &Shared, act: Act) -> Response {
+/// Does it, and writes it down: the one place through which all acts go.
+async fn perform(shared: &Shared, bearer: Bearer, act: Act) -> Response {
     let (answer, answered) = oneshot::channel();
     let told = shared.control.send(ControlEvent::Act(Asked { act, answer })).await;
     let outcome = match told {
@@ -71,7 +73,10 @@ async fn perform(shared: &Shared, act: Act) -> Response {
         Err(_) => Err("the run is over".to_owned()),
     };
     match outcome {
-        Ok(done) => super::json(&serde_json::json!({ "done": done })),
+        Ok(done) => {
+            shared.access.audit.note(Some(bearer), &done);
+            super::json(&serde_json::json!({ "done": done }))
+        }
         Err(reason) => (StatusCode::CONFLICT, format!("{reason}\n")).into_response(),
     }
 }

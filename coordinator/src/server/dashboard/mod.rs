@@ -74,9 +74,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(refusal) = shared.authorize(&headers, &LOOKING) {
-        return refusal.into_response();
-    }
+    let role = match shared.authorize(&headers, &LOOKING) {
+        Ok(role) => role,
+        Err(refusal) => return refusal.into_response(),
+    };
     let live = shared.board.live();
     if live.viewers() >= VIEWERS_MAX {
         let reason = format!("{VIEWERS_MAX} watch this run already; try again later\n");
@@ -92,6 +93,8 @@ async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         (header::CACHE_CONTROL, "no-store"),
         // Proxies that collect answers would show the run late, or never.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
+        // All viewers get the same events; what this one may do, the page must know too.
+        (header::HeaderName::from_static("herd-role"), role.name()),
     ];
     (headers, Body::from_stream(events)).into_response()
 }
