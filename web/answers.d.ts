@@ -40,7 +40,9 @@ export interface View {
   seconds_left: number | null
   parameters: number
   versions: number
+  /** What the next lease gets, and the same before the schedule. */
   learning_rate: number
+  base_learning_rate: number
   batch_size: number
   min_workers: number
   units: { done: number; out: number; open: number; arrived: number; again: number }
@@ -111,7 +113,7 @@ export interface RunEntry {
   current: boolean
 }
 
-/** A column of a table: numbers, or words of a list. */
+/** A column of a table: a number, or one of some words, which is a value for each of them. */
 export interface Column {
   name: string
   low?: number

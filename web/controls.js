@@ -36,9 +36,10 @@ export class Controls {
     this.#over = view.state === 'ended'
     setText(box('pause'), this.#paused ? 'Resume' : 'Pause')
     const rate = element('rate', HTMLInputElement)
+    const base = words.figure(view.base_learning_rate)
+    if (!this.#typed && document.activeElement !== rate && rate.value !== base) rate.value = base
     const now = words.figure(view.learning_rate)
-    if (!this.#typed && document.activeElement !== rate && rate.value !== now) rate.value = now
-    setText(box('rate-hint'), `The next lease gets ${now}. Schedules go on from what you set.`)
+    setText(box('rate-hint'), now === base ? 'From the next lease on.' : `By its schedule the next lease gets ${now}.`)
     this.#enable()
   }
 

@@ -173,7 +173,8 @@ function notices(view, live) {
     if (view?.state === 'ended') {
       notes.set('closed', { text: 'The coordinator has closed after its run. These are the last figures that it sent.' })
     } else {
-      const text = view ? 'The connection to the coordinator was lost. What you see is the last that it said.' : 'The coordinator does not answer.'
+      const silence = view ? 'The connection to the coordinator was lost. What you see is the last that it said.' : 'The coordinator does not answer.'
+      const text = live.trouble || silence
       notes.set('lost', { text, until })
     }
   }

@@ -64,8 +64,9 @@ export class Feed {
     for (const record of news) {
       // Epochs are evaluated in their order; what comes again is known.
       if (record.epoch <= epoch) continue
+      // Of a long run the coordinator leaves epochs out; they had as many samples as this one.
+      end += record.samples * (record.epoch - epoch)
       epoch = record.epoch
-      end += record.samples
       this.records.push({ ...record, end })
     }
     if (this.records.length > RECORDS_MAX) {

@@ -21,6 +21,8 @@ export class Live {
   reach = 'unknown'
   /** Why the token is of no use here; empty while it is. */
   refusal = ''
+  /** What the coordinator said instead of a stream, if it said anything. */
+  trouble = ''
   /** `performance.now()` of the next attempt; null while connected. @type {number | null} */
   until = null
   #api
@@ -70,6 +72,7 @@ export class Live {
       const lines = new Lines((name, data) => {
         this.#attempts = 0
         this.reach = 'good'
+        this.trouble = ''
         this.#hooks.onEvent(name, JSON.parse(data))
       })
       for (;;) {
@@ -80,6 +83,7 @@ export class Live {
         lines.push(value)
       }
     } catch (error) {
+      this.trouble = error instanceof Refusal && error.status !== 0 ? error.message : ''
       if (error instanceof Refusal && (error.status === 401 || error.status === 403)) {
         this.reach = 'invalid'
         this.refusal = error.message

@@ -6,7 +6,7 @@ import * as words from './words.js'
 const STEPS = 200
 
 export class RowForm {
-  /** @type {(() => number)[]} The value of each column. */
+  /** @type {(() => number[])[]} The values of each column. */
   #values = []
 
   /** `onChange` is told whether the reader has finished with a field.
@@ -21,15 +21,17 @@ export class RowForm {
 
   /** The row as the network takes it. */
   values() {
-    return Float32Array.from(this.#values, (value) => value())
+    return Float32Array.from(this.#values.flatMap((values) => values()))
   }
 
   /** @param {Column} column @param {number} index */
   #choice(column, index) {
     const select = document.createElement('select')
     select.id = `column-${index}`
-    for (const word of column.words ?? []) select.append(Object.assign(document.createElement('option'), { textContent: words.clean(word, 60) }))
-    this.#values.push(() => Math.max(0, select.selectedIndex))
+    const choices = column.words ?? []
+    for (const word of choices) select.append(Object.assign(document.createElement('option'), { textContent: words.clean(word, 60) }))
+    // A column of words is one value for each: 1 for the chosen one.
+    this.#values.push(() => choices.map((_, place) => (place === select.selectedIndex ? 1 : 0)))
     return field(column, select.id, [select])
   }
 
@@ -54,7 +56,7 @@ export class RowForm {
       if (typed !== null) slider.value = String(typed)
     })
     // What is no number counts as the mean, and is marked.
-    this.#values.push(() => read(text.value) ?? start)
+    this.#values.push(() => [read(text.value) ?? start])
     const range = `${words.figure(low)} to ${words.figure(high)} in the training data`
     return field(column, text.id, [text, slider], range)
   }

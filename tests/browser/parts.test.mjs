@@ -83,6 +83,8 @@ test('what the page keeps of a run is bounded, and an epoch keeps its place', ()
   assert.deepEqual(feed.curve, [[1, 2, 3], [4, 5, 6]])
   feed.apply('whole', { view: {}, records: [{ epoch: 1, samples: 5 }], curve: [], history: [], events: [] })
   assert.equal(feed.records.length, 1, 'a whole begins anew')
+  feed.apply('tick', { view: {}, records: [{ epoch: 4, samples: 5 }] })
+  assert.equal(feed.records.at(-1).end, 20, 'epochs that were left out count')
 })
 
 test('sizes and times are written for people', () => {

@@ -1,15 +1,18 @@
 // The prediction page: what is drawn or filled in gets the same answer as from `herd predict`.
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 
 import { IRIS_ROWS, irisJob } from './support/jobs.mjs'
+import { picture } from './support/pictures.mjs'
 import { Program } from './support/program.mjs'
-import { PICTURES, scenario } from './support/scenario.mjs'
+import { scenario } from './support/scenario.mjs'
 import { until } from './support/waiting.mjs'
 
 /** Page and command run the same code on the same values; only processors round differently. */
 const CLOSE = 1e-4
+
+const WIDE = { width: 1280, height: 900 }
 
 const SEVEN = [[0.3, 0.28], [0.5, 0.26], [0.7, 0.25], [0.6, 0.45], [0.5, 0.62], [0.46, 0.8]]
 
@@ -75,6 +78,7 @@ scenario('a drawn digit gets the answer of herd predict', { minutes: 4 }, async 
   assert.equal(command.class, '7')
   assertClose(await probabilities(tab), command.probabilities)
   await picture(tab, 'try-digit')
+  await tab.page.setViewportSize(WIDE)
 
   await tab.id('clear').click()
   await until('the sheet is empty', async () => (await tab.text('verdict')) === '–')
@@ -129,16 +133,3 @@ scenario('a link without a token, and with a wrong one, is explained', { allow: 
     assert.match(await tab.untilError(), words)
   }
 })
-
-async function picture(tab, name) {
-  await mkdir(PICTURES, { recursive: true })
-  for (const [size, viewport] of Object.entries({ wide: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } })) {
-    await tab.page.setViewportSize(viewport)
-    for (const colorScheme of ['light', 'dark']) {
-      await tab.page.emulateMedia({ colorScheme })
-      await tab.page.screenshot({ path: path.join(PICTURES, `${name}-${size}-${colorScheme}.png`), fullPage: true, animations: 'disabled' })
-      assert.deepEqual(await tab.overflow(), [], `${name}, ${size}, ${colorScheme}: nothing sticks out`)
-    }
-  }
-  await tab.page.setViewportSize({ width: 1280, height: 900 })
-}
