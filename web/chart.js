@@ -1,13 +1,18 @@
-/** The charts: loss over samples with its validation points, and the validation metric of each epoch. */
-/** @import { EpochRecord, Status } from './types.d.ts' */
+/** A chart: a line that ends in a point, and rings for what is measured now and then. */
+/** @import { Over, Table } from './tables.js' */
 import { onPaletteChange, palette } from './palette.js'
 import uPlot from './uplot.js'
 import * as words from './words.js'
 
-const FONT = '12px ui-sans-serif, system-ui, sans-serif'
+const FONT = 'ui-sans-serif, system-ui, sans-serif'
+/** In CSS pixels of a page whose text has the usual size; a projector's page is larger. */
 const NARROW = 520
+const HEIGHTS = { narrow: 210, wide: 280 }
+/** Rings closer than this to each other become a line. */
+const RING_SPACE = 9
+/** Steps of an axis of time: seconds, minutes, hours, and days at last. */
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 172_800, 604_800]
 
-/** @typedef {{ x: number[], series: (number | null)[][] }} Table */
 /** @typedef {{
  *   format: (value: number) => string,
  *   lines: ('line' | 'rings')[],
@@ -22,6 +27,9 @@ export class Chart {
   #plot = null
   /** @type {Table} */
   #table = { x: [], series: [] }
+  /** @type {Over} */
+  #over = 'samples'
+  #dense = false
   #drawn = ''
 
   /** @param {HTMLElement} box @param {Look} look */
@@ -32,14 +40,16 @@ export class Chart {
     onPaletteChange(() => this.#rebuild())
   }
 
-  /** @param {Table} table */
-  show(table) {
+  /** @param {Table} table @param {Over} over */
+  show(table, over) {
     const last = table.x.length - 1
-    const mark = [table.x.length, table.x[last], ...table.series.map((values) => values[last])].join(' ')
+    const mark = [over, table.x.length, table.x[last], ...table.series.map((values) => values[last])].join(' ')
     if (mark === this.#drawn) return
     this.#drawn = mark
     this.#table = table
-    if (this.#plot) this.#plot.setData(this.#data())
+    const same = over === this.#over && this.#dense === this.#isDense()
+    this.#over = over
+    if (this.#plot && same) this.#plot.setData(this.#data())
     else this.#rebuild()
   }
 
@@ -48,13 +58,20 @@ export class Chart {
   }
 
   #height() {
-    return this.#box.clientWidth < NARROW ? 210 : 280
+    const scale = textScale()
+    return Math.round((this.#box.clientWidth < NARROW * scale ? HEIGHTS.narrow : HEIGHTS.wide) * scale)
+  }
+
+  /** Whether the rings of this table would touch each other. */
+  #isDense() {
+    const rings = this.#table.series.at(-1)?.filter(words.known).length ?? 0
+    return rings * RING_SPACE * textScale() > this.#box.clientWidth - 60
   }
 
   #fit() {
     const width = this.#box.clientWidth
     if (width === 0) return
-    if (this.#plot) this.#plot.setSize({ width, height: this.#height() })
+    if (this.#plot && this.#dense === this.#isDense()) this.#plot.setSize({ width, height: this.#height() })
     else this.#rebuild()
   }
 
@@ -63,6 +80,9 @@ export class Chart {
     this.#plot?.destroy()
     this.#plot = null
     if (width === 0 || this.#table.x.length === 0) return
+    this.#dense = this.#isDense()
+    // The key beside it shows what is drawn.
+    this.#box.dataset.dense = String(this.#dense)
     this.#plot = new uPlot(this.#options(width), this.#data(), this.#box)
   }
 
@@ -70,9 +90,11 @@ export class Chart {
   #options(width) {
     const colours = palette()
     const { format, floor } = this.#look
+    const scale = textScale()
+    const time = this.#over === 'seconds'
     const axis = {
       stroke: colours.muted,
-      font: FONT,
+      font: `${Math.round(12 * scale)}px ${FONT}`,
       grid: { stroke: colours.rule, width: 1 },
       ticks: { show: false },
     }
@@ -88,10 +110,17 @@ export class Chart {
         y: { range: (_plot, min, max) => room(floor ?? min, max, floor === null) },
       },
       axes: [
-        { ...axis, grid: { show: false }, space: 80, size: 32, values: (_, ticks) => ticks.map(words.short) },
-        { ...axis, size: 52, space: 44, values: (_, ticks) => ticks.map(format) },
+        {
+          ...axis,
+          grid: { show: false },
+          space: 80 * scale,
+          size: 32 * scale,
+          values: (_, ticks) => ticks.map(time ? words.moment : words.short),
+          ...(time ? { incrs: TIME_STEPS } : {}),
+        },
+        { ...axis, size: 52 * scale, space: 44 * scale, values: (_, ticks) => ticks.map(format) },
       ],
-      series: [{}, ...this.#look.lines.map((kind) => series(kind, colours))],
+      series: [{}, ...this.#look.lines.map((kind) => series(kind, colours, this.#dense))],
       hooks: { draw: [(plot) => markLast(plot, colours.accent)] },
     }
   }
@@ -105,11 +134,18 @@ function room(min, max, below) {
   return [below || low > min ? low - span * 0.15 : low, Math.max(min, max) + span * 0.12]
 }
 
-/** @param {'line' | 'rings'} kind @param {import('./palette.js').Palette} colours @returns {uPlot.Series} */
-function series(kind, colours) {
+/** How much larger than usual the page's text is. */
+function textScale() {
+  return Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1
+}
+
+/** @param {'line' | 'rings'} kind @param {import('./palette.js').Palette} colours @param {boolean} dense
+ * @returns {uPlot.Series} */
+function series(kind, colours, dense) {
   if (kind === 'line') {
     return { stroke: colours.ink, width: 1.5, spanGaps: true, points: { show: false } }
   }
+  if (dense) return { stroke: colours.accent, width: 2, spanGaps: true, points: { show: false } }
   return {
     stroke: colours.accent,
     width: 1.5,
@@ -136,43 +172,4 @@ function markLast(plot, colour) {
   ctx.arc(plot.valToPos(x, 'x', true), plot.valToPos(y, 'y', true), 4.5 * devicePixelRatio, 0, 2 * Math.PI)
   ctx.fill()
   ctx.restore()
-}
-
-/** @param {Status} status @returns {Table} */
-export function lossTable(status) {
-  const curve = status.curve.filter(([samples, loss]) => words.known(samples) && words.known(loss))
-  const seen = placed(status.records).filter(([, record]) => words.known(record.validation_loss))
-  const training = columns(curve)
-  const validation = columns(seen.map(([end, record]) => [end, Number(record.validation_loss)]))
-  if (training[0].length === 0 && validation[0].length === 0) return { x: [], series: [] }
-  const [x, ...series] = uPlot.join([training, validation])
-  return { x: Array.from(x), series: series.map((values) => Array.from(values, (value) => value ?? null)) }
-}
-
-/** What the run is judged by, next to its loss.
- * @param {EpochRecord[]} records @returns {{ name: string, table: Table, accuracy: boolean } | null} */
-export function metricTable(records) {
-  const accuracy = records.some((record) => words.known(record.validation_accuracy))
-  const value = (/** @type {EpochRecord} */ record) =>
-    accuracy ? record.validation_accuracy : record.validation_mae
-  const seen = placed(records).filter(([, record]) => words.known(value(record)))
-  if (seen.length === 0) return null
-  const [x, y] = columns(seen.map(([end, record]) => [end, Number(value(record))]))
-  const name = accuracy ? 'Validation accuracy' : 'Validation mean absolute error'
-  return { name, accuracy, table: { x, series: [y] } }
-}
-
-/** Each epoch's record with where it stands: the samples of the run up to its end.
- * @param {EpochRecord[]} records @returns {[number, EpochRecord][]} */
-function placed(records) {
-  let end = 0
-  return records.map((record) => [(end += record.samples), record])
-}
-
-/** uPlot wants columns, ascending in x, each x once.
- * @param {[number, number][]} points @returns {[number[], number[]]} */
-function columns(points) {
-  const byX = new Map(points)
-  const sorted = Array.from(byX).sort(([a], [b]) => a - b)
-  return [sorted.map(([x]) => x), sorted.map(([, y]) => y)]
 }

@@ -50,3 +50,11 @@ export function setRows(list, rows) {
     else delete detail.dataset.testid
   })
 }
+
+/** A cell of a table. @param {'th' | 'td'} kind @param {string} text */
+export function cell(kind, text) {
+  const made = document.createElement(kind)
+  if (kind === 'th') made.setAttribute('scope', 'col')
+  made.textContent = text
+  return made
+}

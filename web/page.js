@@ -1,8 +1,8 @@
 /** Puts a situation on the page: head, notes, this tab's figures, controls and thanks. */
-/** @import { Notice } from './types.d.ts' */
 /** @import { Situation } from './situation.js' */
 import { box, element, figure, setRows, setText, show } from './dom.js'
 import { Motif } from './motif.js'
+import { showNotices } from './notices.js'
 import { RunView } from './run-view.js'
 import * as say from './situation.js'
 import * as words from './words.js'
@@ -22,7 +22,7 @@ export class Page {
   render(situation, settings) {
     this.#head(situation)
     this.#error(situation)
-    this.#notices(say.notices(situation))
+    showNotices(say.notices(situation))
     this.#begin(situation, settings)
     this.#work(situation)
     this.#controls(situation, settings)
@@ -76,33 +76,6 @@ export class Page {
       setText(box('error-text'), words.clean(error.text, 600))
     }
     show(section, error !== null)
-  }
-
-  /** @param {Map<string, Notice>} notes */
-  #notices(notes) {
-    const list = box('notice')
-    for (const item of Array.from(list.children)) {
-      if (!notes.has(/** @type {HTMLElement} */ (item).dataset.notice ?? '')) item.remove()
-    }
-    let place = 0
-    for (const [key, note] of notes) {
-      let item = /** @type {HTMLElement | null} */ (list.querySelector(`[data-notice="${key}"]`))
-      if (!item) {
-        item = document.createElement('li')
-        item.dataset.notice = key
-        item.append(document.createElement('span'), document.createElement('span'))
-        setText(box('announcer'), note.text)
-      }
-      if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null)
-      place += 1
-      const [text, countdown] = /** @type {HTMLElement[]} */ (Array.from(item.children))
-      if (!text || !countdown) continue
-      setText(text, note.text)
-      const left = note.until === undefined ? null : Math.ceil((note.until - performance.now()) / 1000)
-      const again = left !== null && left > 0 ? ` Trying again in ${words.duration(left)}.` : ' Trying again now.'
-      setText(countdown, left === null ? '' : again)
-    }
-    show(list, notes.size > 0)
   }
 
   /** @param {Situation} situation @param {Settings} settings */
@@ -181,6 +154,8 @@ export class Page {
     if (words.known(status?.test_loss)) rows.push(['Loss on test data', words.loss(status.test_loss), 'test-loss'])
     setRows(box('results'), rows)
     show(box('results'), rows.length > 0)
+    // Once an epoch is over there is a network to ask.
+    show(box('onward'), (status?.records.length ?? 0) > 0)
   }
 
   /** @param {Situation} situation */

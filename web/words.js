@@ -77,6 +77,34 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)}\u00a0h ${Math.floor((whole % 3600) / 60)}\u00a0min`
 }
 
+/** A place on an axis of time: "45 s", "2 min", "1 h 30 min". @param {number} seconds */
+export function moment(seconds) {
+  if (seconds >= 60 && seconds < 3600 && seconds % 60 === 0) return `${seconds / 60}\u00a0min`
+  if (seconds >= 3600 && seconds % 3600 === 0) return `${seconds / 3600}\u00a0h`
+  return duration(seconds)
+}
+
+/** How long ago something was; for a moment it is "now". @param {number | null | undefined} seconds */
+export function ago(seconds) {
+  if (!known(seconds)) return '–'
+  return seconds < 3 ? 'now' : `${duration(seconds)} ago`
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB']
+
+/** Bytes as network people count them: 1 MB is a million. @param {number | null | undefined} bytes */
+export function bytes(bytes) {
+  if (!known(bytes)) return '–'
+  const step = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
+  if (step === 0) return `${WHOLE.format(bytes)}\u00a0B`
+  return `${(bytes / 1000 ** step).toFixed(1)}\u00a0${UNITS[step]}`
+}
+
+/** A learning rate or another small number, without zeros at its end. @param {number | null | undefined} value */
+export function figure(value) {
+  return known(value) ? String(Number(value.toPrecision(4))) : '–'
+}
+
 /** "1 worker", "2 workers". @param {number} number @param {string} noun */
 export function many(number, noun) {
   return `${count(number)}\u00a0${noun}${number === 1 ? '' : 's'}`

@@ -14,4 +14,5 @@ pub mod server;
 pub mod storage;
 pub mod survey;
 mod tensorboard;
+pub mod tokens;
 pub mod train;

@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use coordinator::cli::{self, Command, DataCommand, ModelCommand, RunsCommand};
-use coordinator::{doctor, inspect, new, predict, runs, survey, train};
+use coordinator::cli::{self, Command, DataCommand, ModelCommand, RunsCommand, TokenCommand};
+use coordinator::{doctor, inspect, new, predict, runs, survey, tokens, train};
 
 /// Gives the memory of large models back to the system, and does not fall into pieces of them.
 #[global_allocator]
@@ -44,6 +44,9 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Runs(RunsCommand::Compare(args)) => runs::compare(&args),
         Command::Runs(RunsCommand::Rm(args)) => runs::remove(&args),
         Command::Runs(RunsCommand::Export(args)) => runs::export(&args),
+        Command::Token(TokenCommand::Make(args)) => tokens::make(&args),
+        Command::Token(TokenCommand::List(args)) => tokens::list(&args),
+        Command::Token(TokenCommand::Revoke(args)) => tokens::revoke(&args),
         Command::Model(ModelCommand::Show(args)) => inspect::show(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => cli::completions(&args),

@@ -90,6 +90,17 @@ pub enum Event {
     },
     /// [`crate::Engine::wake_at`] has come.
     Tick,
+    /// No more leases until [`Event::Resume`]; those that are out are trained to their end and
+    /// merged. A deterministic run finishes its round first.
+    Pause,
+    /// The end of a pause.
+    Resume,
+    /// The learning rate before the schedule, from the next lease on. What is not a number above 0
+    /// changes nothing.
+    LearningRate {
+        /// In place of the configured one.
+        rate: f64,
+    },
     /// The run is to end now: no more leases, what is accumulated is merged.
     Stop,
 }

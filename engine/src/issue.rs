@@ -57,6 +57,7 @@ impl Engine {
             && asking.held.len() < LEASES_MAX
             && self.started
             && !self.finished
+            && self.may_issue()
             && let Some(choice) = self.choose(now, worker)
         {
             self.issue(now, worker, &choice, actions);
@@ -69,6 +70,13 @@ impl Engine {
         } else if !waits && queued {
             self.queue.retain(|other| *other != worker);
         }
+    }
+
+    /// Whether a pause lets leases be given: half of a deterministic round could be neither kept nor
+    /// left, so it is finished.
+    fn may_issue(&self) -> bool {
+        let begun = self.config.deterministic && self.rounds.current.cut > 0;
+        !self.paused || begun || self.has(Bug::NeverPaused)
     }
 
     fn choose(&mut self, now: Timestamp, worker: WorkerKey) -> Option<Choice> {
@@ -282,7 +290,7 @@ impl Engine {
 
     fn rate_at(&self, samples: u64) -> f64 {
         let total = (self.epoch_samples * u64::from(self.config.epochs)).max(1) as f64;
-        self.config.learning_rate * self.config.schedule.factor(samples as f64 / total)
+        self.base_rate * self.config.schedule.factor(samples as f64 / total)
     }
 }
 

@@ -47,6 +47,10 @@ pub struct Engine {
     /// As many workers as are needed have joined.
     pub(crate) started: bool,
     pub(crate) finished: bool,
+    /// No leases are given.
+    pub(crate) paused: bool,
+    /// Learning rate before the schedule.
+    pub(crate) base_rate: f64,
     /// Something became free that waiting workers may want.
     pub(crate) stirred: bool,
     /// When a waiting worker may get a copy of a late unit.
@@ -65,6 +69,7 @@ impl Engine {
         Ok(Self {
             epoch_samples: config.epoch_samples(),
             strategy: config.resolved_strategy(),
+            base_rate: config.learning_rate,
             config,
             workers: BTreeMap::new(),
             queue: Queue::new(),
@@ -81,6 +86,7 @@ impl Engine {
             totals: EpochSummary::default(),
             started: false,
             finished: false,
+            paused: false,
             stirred: false,
             look_again: None,
             #[cfg(feature = "sabotage")]
@@ -117,6 +123,10 @@ impl Engine {
                 self.released(now, worker, lease, &mut actions);
             }
             Event::Tick => self.stirred |= self.look_again.is_some_and(|time| time <= now),
+            Event::Pause => self.paused = !self.finished,
+            Event::Resume => self.stirred |= std::mem::take(&mut self.paused),
+            Event::LearningRate { rate } if rate.is_finite() && rate > 0.0 => self.base_rate = rate,
+            Event::LearningRate { .. } => {}
             Event::Stop => self.stop(now, &mut actions),
         }
         if !self.finished {
@@ -291,6 +301,7 @@ impl Engine {
     fn finish(&mut self, actions: &mut Vec<Action>) {
         if !self.finished {
             self.finished = true;
+            self.paused = false;
             self.queue.clear();
             actions.push(Action::Finished { version: self.version_now() });
         }

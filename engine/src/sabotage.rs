@@ -36,11 +36,15 @@ pub enum Bug {
     NotDivided,
     /// A lease that ends without a delta ends twice.
     EndTwice,
+    /// Leases are given while the run is paused.
+    NeverPaused,
+    /// A restart brings the configured learning rate back.
+    ForgetRate,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::MergeTwice,
         Self::LoseLease,
         Self::WrongSign,
@@ -53,6 +57,8 @@ impl Bug {
         Self::ScreeningOff,
         Self::NotDivided,
         Self::EndTwice,
+        Self::NeverPaused,
+        Self::ForgetRate,
     ];
 }
 

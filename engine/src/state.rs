@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
 use crate::machine::Engine;
+use crate::sabotage::Bug;
 use crate::screening::Screening;
 use crate::status::EpochSummary;
 use crate::units::{OpenEpoch, Units};
@@ -26,6 +27,9 @@ pub struct State {
     totals: EpochSummary,
     open: Vec<OpenEpoch>,
     screening: Screening,
+    /// Learning rate before the schedule, where it is not the configured one any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learning_rate: Option<f64>,
 }
 
 /// Why a checkpoint does not fit.
@@ -104,6 +108,8 @@ impl Engine {
             totals,
             open,
             screening: self.screening.saved(),
+            learning_rate: Some(self.base_rate)
+                .filter(|rate| *rate != self.config.learning_rate && !self.has(Bug::ForgetRate)),
         })
     }
 
@@ -138,9 +144,15 @@ impl Engine {
         engine.merges_before = state.merges;
         engine.merged_samples = state.merged_samples;
         engine.lease_samples = state.lease_samples;
+        engine.base_rate = usable(state.learning_rate).unwrap_or(engine.base_rate);
         engine.totals = state.totals;
         engine.screening = state.screening.sorted();
         engine.finished = begun == epochs && engine.units.epochs.is_empty();
         Ok(engine)
     }
+}
+
+/// A learning rate from a file, which may hold anything.
+fn usable(rate: Option<f64>) -> Option<f64> {
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
 }

@@ -116,6 +116,10 @@ pub struct Status {
     pub in_flight: f64,
     /// The learning rate that the next lease gets.
     pub learning_rate: f64,
+    /// The learning rate before the schedule.
+    pub base_rate: f64,
+    /// Whether no leases are given.
+    pub paused: bool,
     /// Whether the run is over.
     pub finished: bool,
     /// What is under way.
@@ -144,6 +148,8 @@ impl Engine {
             merges: self.merges_before + self.version,
             in_flight: self.in_flight(),
             learning_rate: self.learning_rate(),
+            base_rate: self.base_rate,
+            paused: self.paused,
             finished: self.finished,
             units: self.unit_counts(),
             totals,

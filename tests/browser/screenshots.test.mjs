@@ -1,37 +1,13 @@
 // Pictures of the page in each of its states, wide and on a phone, light and dark; none scrolls sideways.
 import assert from 'node:assert/strict'
-import { mkdir, stat } from 'node:fs/promises'
-import path from 'node:path'
 
 import { CONNECTION_ERRORS } from './support/hygiene.mjs'
 import { irisJob } from './support/jobs.mjs'
-import { PICTURES, scenario } from './support/scenario.mjs'
+import { SCHEMES, picture } from './support/pictures.mjs'
+import { scenario } from './support/scenario.mjs'
 import { until } from './support/waiting.mjs'
 
-const SIZES = { wide: { width: 1280, height: 900 }, phone: { width: 360, height: 740 } }
-const SCHEMES = ['light', 'dark']
-
 const FOR_EVER = 1_000_000
-
-/** Less would be a picture of nothing. */
-const BYTES_MIN = 5000
-
-/** Takes the four pictures of a state. */
-async function picture(tab, state) {
-  await mkdir(PICTURES, { recursive: true })
-  for (const [size, viewport] of Object.entries(SIZES)) {
-    await tab.page.setViewportSize(viewport)
-    for (const colorScheme of SCHEMES) {
-      await tab.page.emulateMedia({ colorScheme })
-      const file = path.join(PICTURES, `${state}-${size}-${colorScheme}.png`)
-      const began = Date.now()
-      await tab.page.screenshot({ path: file, fullPage: true, animations: 'disabled' })
-      const { size: bytes, mtimeMs } = await stat(file)
-      assert.ok(bytes > BYTES_MIN && mtimeMs >= began - 1000, `${file} was written: ${bytes} bytes`)
-      assert.deepEqual(await tab.overflow(), [], `${state}, ${size}, ${colorScheme}: nothing sticks out`)
-    }
-  }
-}
 
 async function run(stage, { epochs = FOR_EVER, args, linger } = {}) {
   return stage.herd({ job: await irisJob(stage.folder, { epochs }), args, linger })

@@ -34,11 +34,14 @@ async function open(stage) {
   return stage.herd({ job: await irisJob(stage.folder, { epochs: 10 }) })
 }
 
-/** All files that the page names, and those that they name in turn. */
+/** All pages for browsers. */
+const PAGES = ['/', '/join', '/try']
+
+/** All files that the pages name, and those that they name in turn. */
 async function assets(herd) {
-  const page = await get(herd.origin, '/join')
-  const html = page.body.toString()
-  const named = Array.from(html.matchAll(/\b(?:src|href)="(\/[^"]+)"/g), (match) => match[1])
+  const pages = await Promise.all(PAGES.map((path) => get(herd.origin, path)))
+  const html = pages.map((page) => page.body).join('')
+  const named = Array.from(html.matchAll(/\b(?:src|href)="(\/assets\/[^"]+)"/g), (match) => match[1])
   const wasm = /<meta name="herd-wasm" content="([^"]+)"/.exec(html)?.[1]
   assert.ok(wasm, 'the page says where the wasm program is')
   const queue = [...named, `${wasm}/worker_wasm.js`, `${wasm}/worker_wasm_bg.wasm`]
@@ -56,9 +59,13 @@ async function assets(herd) {
   return Array.from(found).sort()
 }
 
-scenario('the page has a strict policy and no inline script', {}, async (stage) => {
+scenario('each page has a strict policy and no inline script', {}, async (stage) => {
   const herd = await open(stage)
-  const { status, headers, body } = await get(herd.origin, '/join')
+  for (const path of PAGES) await assertStrict(herd, path)
+})
+
+async function assertStrict(herd, path) {
+  const { status, headers, body } = await get(herd.origin, path)
   assert.equal(status, 200)
   assert.match(headers['content-type'], /^text\/html; ?charset=utf-8$/i)
   const policy = headers['content-security-policy']
@@ -79,14 +86,14 @@ scenario('the page has a strict policy and no inline script', {}, async (stage) 
   assert.doesNotMatch(html, /<[^>]*\son[a-z]+\s*=/i, 'no handler in an attribute')
   assert.doesNotMatch(html, /\{\{|\}\}/, 'no place is left to be filled in')
   assert.doesNotMatch(html, /\b(?:src|href)="(?:[a-z]+:)?\/\//i, 'nothing from elsewhere')
-})
+}
 
 scenario('every asset has its type, is cached for ever and is compressed for who can read it', {}, async (stage) => {
   const herd = await open(stage)
   const paths = await assets(herd)
   const kinds = new Set(paths.map((path) => path.split('.').at(-1)))
   assert.deepEqual(Array.from(kinds).sort(), ['css', 'js', 'svg', 'wasm'])
-  assert.ok(paths.some((path) => path.endsWith('/worker.js')), 'the file of the Web Worker is among them')
+  for (const name of ['worker.js', 'predict-worker.js']) assert.ok(paths.some((path) => path.endsWith(`/${name}`)), `${name} is among them`)
   for (const path of paths) await assertServed(herd, path)
 })
 

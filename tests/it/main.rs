@@ -27,6 +27,8 @@ mod predictions;
 mod reports;
 // The tree itself: sources, dependencies, licences, documents.
 mod tidy;
+// Tokens: made, listed, revoked and over.
+mod tokens;
 // Whole runs with real processes: what they reach and what they leave behind.
 mod training;
 // Verbs besides training and prediction: stored runs, models, this machine, the command line itself.

@@ -7,6 +7,7 @@ mod pages;
 mod parse;
 mod runs;
 mod table;
+mod tokens;
 mod tools;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use failure::{EXIT_BUG, Failure, exit_code};
 pub use pages::{completions, man};
 pub use parse::parse;
 pub use runs::{CompareArgs, ExportArgs, ListArgs, RemoveArgs};
+pub use tokens::{TokenCommand, TokenListArgs, TokenMakeArgs, TokenRevokeArgs};
 pub use tools::{CompletionsArgs, DoctorArgs, ManArgs, ModelCommand, ModelShowArgs};
 
 pub(crate) use table::{aligned, aligned_as};
@@ -115,6 +117,9 @@ pub enum Command {
     /// Look at runs, compare, export and delete them
     #[command(subcommand, after_help = RUNS_EXAMPLES)]
     Runs(RunsCommand),
+    /// Make, list and revoke tokens: who may join, watch and control a run
+    #[command(subcommand, after_help = tokens::TOKEN_EXAMPLES)]
+    Token(TokenCommand),
     /// Look at models
     #[command(subcommand, after_help = tools::MODEL_EXAMPLES)]
     Model(ModelCommand),

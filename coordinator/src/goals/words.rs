@@ -158,14 +158,19 @@ impl FromStr for Patience {
     }
 }
 
-/// A time: `90s`, `10m`, `1h30m`; a number alone is seconds.
+/// A time: `90s`, `10m`, `1h30m`, `7d`; a number alone is seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+        let parts = [
+            (seconds / 86_400, "d"),
+            (seconds / 3600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+        ];
         parts
             .iter()
             .filter(|(count, _)| *count > 0)
@@ -179,19 +184,19 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         let seconds = seconds(text).filter(|seconds| (1..=SPAN_SECONDS_MAX).contains(seconds));
         let seconds = seconds.ok_or_else(|| {
-            format!("\"{text}\" is no time: write 90s, 10m or 1h30m, from 1s to a year")
+            format!("\"{text}\" is no time: write 90s, 10m, 1h30m or 7d, from 1s to a year")
         })?;
         Ok(Self(Duration::from_secs(seconds)))
     }
 }
 
-/// The seconds of hours, minutes and seconds, each at most once and in this order.
+/// The seconds of days, hours, minutes and seconds, each at most once and in this order.
 fn seconds(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse() {
         return Some(seconds);
     }
     let (mut rest, mut sum) = (text, 0_u64);
-    for (unit, factor) in [("h", 3600), ("m", 60), ("s", 1)] {
+    for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
         if let Some((number, after)) = rest.split_once(unit) {
             sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(factor)?)?;
             rest = after;
@@ -218,6 +223,8 @@ mod tests {
             ("10m", "10m", 600),
             ("1h30m", "1h30m", 5400),
             ("2h1s", "2h1s", 7201),
+            ("7d", "7d", 604_800),
+            ("25h", "1d1h", 90_000),
         ] {
             let span: Span = text.parse().unwrap();
             assert_eq!((span.to_string().as_str(), span.0.as_secs()), (printed, seconds));

@@ -1,6 +1,7 @@
 //! `herd predict` and `herd evaluate`: a stored model on data, computed here on the CPU.
 
 mod evaluate;
+mod input;
 mod rows;
 mod writer;
 
@@ -18,6 +19,7 @@ use crate::cli::{Failure, PredictArgs};
 use crate::storage::{ModelFile, find};
 
 pub use evaluate::{Evaluation, evaluate, evaluation};
+pub use input::{Column, Input};
 use rows::Rows;
 use writer::Writer;
 

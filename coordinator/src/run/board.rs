@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::Status;
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::curve::Curve;
 use super::exposition::{self, Figures, Kind};
+use super::live::Live as Watched;
 use super::{Ending, EpochRecord, Tally, finite};
 
 /// A browser that has not asked for so long is gone: it asks every few seconds, hidden ones more
@@ -18,12 +19,14 @@ use super::{Ending, EpochRecord, Tally, finite};
 const PRESENT_TIME: Duration = Duration::from_secs(15);
 
 /// What a run's state may be called.
-pub(super) const STATES: [&str; 3] = ["waiting", "training", "ended"];
+pub(super) const STATES: [&str; 4] = ["waiting", "training", "paused", "ended"];
 
 /// The board of one run.
 #[derive(Debug)]
 pub struct Board {
     live: Mutex<Live>,
+    /// The same, and more, for those who watch.
+    watched: Arc<Watched>,
     asked: Mutex<Option<Instant>>,
     restarts: AtomicBool,
     merge_us: AtomicU64,
@@ -45,6 +48,7 @@ pub(super) struct Live {
     pub(super) workers: usize,
     pub(super) min_workers: u32,
     pub(super) parameters: u64,
+    #[serde(serialize_with = "Curve::pairs")]
     pub(super) curve: Curve,
     pub(super) records: Vec<EpochRecord>,
     pub(super) test_accuracy: Option<f64>,
@@ -57,18 +61,25 @@ pub(super) struct Live {
 impl Board {
     /// The board of a run that has not begun, or goes on after these epochs.
     #[must_use]
-    pub fn new(name: &str, parameters: u64, min_workers: u32, records: Vec<EpochRecord>) -> Self {
+    pub fn new(watched: Arc<Watched>, records: Vec<EpochRecord>) -> Self {
+        let about = watched.about();
         let live = Live {
-            name: name.to_owned(),
+            name: about.name.clone(),
             state: STATES[0],
-            parameters,
-            min_workers,
+            parameters: about.parameters,
+            min_workers: about.min_workers,
             records,
             ..Live::default()
         };
         let restarts = AtomicBool::new(false);
         let (asked, merge_us) = (Mutex::new(None), AtomicU64::new(0));
-        Self { live: Mutex::new(live), asked, restarts, merge_us }
+        Self { live: Mutex::new(live), watched, asked, restarts, merge_us }
+    }
+
+    /// The run for those who watch it.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Watched> {
+        &self.watched
     }
 
     /// How the run stands, as JSON; and the mark that a browser is there.
@@ -91,25 +102,31 @@ impl Board {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// Whether a browser has asked lately.
+    /// Whether a browser watches, or has asked lately.
     #[must_use]
     pub fn is_watched(&self) -> bool {
-        locked(&self.asked).is_some_and(|asked| asked.elapsed() < PRESENT_TIME)
+        self.watched.viewers() > 0
+            || locked(&self.asked).is_some_and(|asked| asked.elapsed() < PRESENT_TIME)
     }
 
-    pub(super) fn epoch(&self, record: &EpochRecord) {
+    /// An epoch was evaluated; its model may be the best so far.
+    pub(super) fn epoch(&self, record: &EpochRecord, is_best: bool) {
         locked(&self.live).records.push(record.clone());
+        self.watched.epoch(record, is_best);
     }
 
     pub(super) fn status(&self, status: &Status, speed: f64, time: Duration, curve: &Curve) {
         let mut live = locked(&self.live);
-        if live.state == STATES[0] && status.totals.leases > 0 {
-            live.state = STATES[1];
-        }
+        live.state = match () {
+            () if status.paused => STATES[2],
+            () if status.totals.leases > 0 => STATES[1],
+            () => STATES[0],
+        };
         live.show(status, speed, time);
         live.workers = status.workers.len();
         live.curve.clone_from(curve);
     }
+
     /// Who is connected.
     pub(super) fn kinds(&self, kinds: BTreeMap<Kind, u64>) {
         locked(&self.live).figures.kinds = kinds;
@@ -134,7 +151,7 @@ impl Board {
         let Ended { ending, test, classes, status, tally, bytes } = ended;
         let mut live = locked(&self.live);
         live.show(status, tally.samples_per_second(), tally.training_time());
-        live.state = STATES[2];
+        live.state = STATES[3];
         live.reason = Some(ending.sentence());
         live.workers = 0;
         live.figures.kinds.clear();
@@ -145,6 +162,8 @@ impl Board {
         } else {
             live.test_mae = test.and_then(|test| finite(test.mae()));
         }
+        drop(live);
+        self.watched.end(ended);
     }
 }
 

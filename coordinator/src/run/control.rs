@@ -16,17 +16,16 @@ use super::evaluation::EpochRecord;
 use super::examining::Examined;
 use super::grants::Grants;
 use super::keeping::{Constants, Keeping};
+use super::live::EventKind;
 use super::pulls::Pulls;
 use super::sessions::Sessions;
+use super::showing::Showing;
 use super::tally::Tally;
 use super::{ControlEvent, DataCommand};
 use crate::goals::{Span, Verdict};
 
 /// How long a run without any worker waits for those from elsewhere to come back.
 const RETURN_TIME: Duration = Duration::from_secs(30);
-
-/// Least time between two looks at the run for people.
-const DISPLAY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What people may be shown while a run goes on.
 pub trait Display: Send {
@@ -44,13 +43,11 @@ pub struct Control {
     pub(super) run: RunId,
     data: std_mpsc::Sender<DataCommand>,
     pub(super) display: Box<dyn Display>,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     pub(super) sessions: Sessions,
     pub(super) tally: Tally,
     started: Instant,
-    displayed: Instant,
-    /// When what happened since then is to be shown.
-    show_at: Option<Instant>,
+    pub(super) showing: Showing,
     /// Deltas that arrived, until the engine asks for them.
     pub(super) received: HashMap<LeaseId, Received>,
     /// Deltas that are examined, until they are answered.
@@ -154,8 +151,7 @@ impl Control {
             sessions: Sessions::default(),
             tally: parts.tally,
             started: now,
-            displayed: now,
-            show_at: None,
+            showing: Showing::new(now),
             received: HashMap::new(),
             held: HashMap::new(),
             leased: HashMap::new(),
@@ -186,6 +182,7 @@ impl Control {
     ) -> (Ending, Tally, Status) {
         // A run that waits for its first worker has no event that would show it.
         self.publish();
+        let live = self.board.live().clone();
         if let Some(verdict) = self.verdict.take() {
             self.decided(&verdict);
         }
@@ -203,7 +200,8 @@ impl Control {
                 () = sleep_until(self.time_up_at()) => self.stop_in_time(),
                 () = sleep_until(self.sessions.next_loss()) => self.give_up_lost(),
                 () = sleep_until(self.keeping.due()) => {}
-                () = sleep_until(self.show_at) => {}
+                () = sleep_until(self.showing.due()) => {}
+                () = live.wanted() => {}
             }
             if self.stop_after_round.is_some()
                 && !self.engine.is_mid_round()
@@ -216,6 +214,7 @@ impl Control {
             self.show();
         }
         self.keep_last();
+        self.settle();
         let status = self.engine.status();
         (self.ending.unwrap_or(Ending::Complete), self.tally, status)
     }
@@ -265,11 +264,11 @@ impl Control {
                     self.tell(Event::Merged { version });
                 }
             }
-            ControlEvent::Evaluated { record, verdict } => {
+            ControlEvent::Evaluated { record, verdict, is_best } => {
                 self.evaluations_due = self.evaluations_due.saturating_sub(1);
                 let epochs = self.engine.status().epochs;
                 self.display.epoch(&record, epochs);
-                self.board.epoch(&record);
+                self.board.epoch(&record, is_best);
                 if let Some(verdict) = verdict {
                     self.decided(&verdict);
                 }
@@ -278,6 +277,7 @@ impl Control {
                 self.process_ended(&name, failure, left);
             }
             ControlEvent::Kept(number) => self.kept(number),
+            ControlEvent::Act(asked) => self.act(asked),
             ControlEvent::Interrupted => self.stop(Ending::Interrupted),
             ControlEvent::Terminated => self.stop(Ending::Restarting),
             ControlEvent::Failed => self.fail(),
@@ -298,7 +298,7 @@ impl Control {
         }
         self.processes = Some(left);
         if let Some(failure) = failure {
-            self.display.say(&format!("local worker {name} ended: {failure}"));
+            self.say(EventKind::Note, &format!("local worker {name} ended: {failure}"));
             self.last_failure = Some(failure);
         }
         // Before the first lease the run may wait for this very worker: it would wait for ever.
@@ -432,26 +432,6 @@ impl Control {
         if self.data.send(command).is_err() {
             self.fail();
         }
-    }
-
-    fn show(&mut self) {
-        let now = Instant::now();
-        let due = self.displayed + DISPLAY_INTERVAL;
-        self.show_at = Some(due).filter(|due| *due > now && !self.finished);
-        if self.show_at.is_none() {
-            self.publish();
-        }
-    }
-
-    fn publish(&mut self) {
-        self.displayed = Instant::now();
-        let status = self.engine.status();
-        let workers = (!status.finished).then(|| self.sessions.connected());
-        self.tally.look(self.displayed, workers);
-        self.display.status(&status, &self.tally);
-        let time = self.tally.elapsed(self.displayed);
-        self.board.status(&status, self.tally.samples_per_second(), time, self.tally.curve());
-        self.board.kinds(self.sessions.kinds());
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::evaluation::{Lent, Snapshot, Work, Works};
-use super::examining::Examiner;
+use super::examining::{Examiner, Intake};
 use super::hogwild::Crew;
 use super::{Alarm, ControlEvent, DataCommand, Outgoing, Parameters, parallel};
 
@@ -72,7 +72,7 @@ impl DataPlane {
     pub fn start(
         master: Master,
         merging: Merging,
-        (table, codec, examiner, buffers): (TensorTable, Codec, Arc<Examiner>, Buffers),
+        (table, codec, Intake { examiner, buffers }): (TensorTable, Codec, Intake),
         events: mpsc::Sender<ControlEvent>,
         evaluation: Works,
         board: Arc<Board>,

@@ -254,19 +254,19 @@ impl Finisher {
                     continue;
                 }
             };
-            let mut verdict = None;
+            let (mut verdict, mut is_best) = (None, false);
             if let Some(metrics) = self.validate(master)? {
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
-                self.keep_best(record.epoch, metrics)?;
+                is_best = self.keep_best(record.epoch, metrics)?;
                 verdict = self.evaluation.judge.see(record.epoch, &record.measured());
             }
             // Nobody waits for a place when the run is over.
             let _ = freed.send(());
             self.evaluation.folder.append_metrics(&record)?;
             // Nobody listens any more when the run was stopped.
-            let _ = events.blocking_send(ControlEvent::Evaluated { record, verdict });
+            let _ = events.blocking_send(ControlEvent::Evaluated { record, verdict, is_best });
         }
         Ok(())
     }
@@ -318,15 +318,17 @@ impl Finisher {
         Ok(Some(metrics))
     }
 
-    fn keep_best(&mut self, epoch: u32, metrics: Metrics) -> anyhow::Result<()> {
+    /// Keeps the model of an epoch, if it is the best so far; says whether it is.
+    fn keep_best(&mut self, epoch: u32, metrics: Metrics) -> anyhow::Result<bool> {
         let judge = &self.evaluation.judge;
         let better = self.best.as_ref().is_none_or(|best| judge.prefers(&metrics, &best.metrics));
         // Epochs that were under way when it was decided are late: how many there are is chance.
-        if better && metrics.loss().is_finite() && judge.verdict().is_none() {
+        let kept = better && metrics.loss().is_finite() && judge.verdict().is_none();
+        if kept {
             let path = self.evaluation.folder.keep_candidate()?;
             self.best = Some(Best { epoch, metrics, path });
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Writes the last model, and evaluates on the test samples the model that the run is for.

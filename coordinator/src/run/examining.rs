@@ -1,7 +1,10 @@
 //! Deltas are examined while they come, piece by piece while a piece is still in the processor's cache,
 //! by the sessions that take them in.
 
+use std::sync::Arc;
+
 use engine::merge::Examination;
+use protocol::buffers::Buffers;
 use protocol::pieces::{Layout, Piece, pieces};
 use protocol::{Codec, TensorTable};
 
@@ -14,6 +17,24 @@ pub struct Examined {
     pub length_ok: bool,
     /// L2 norm of the parameters' part.
     pub norm: f64,
+}
+
+/// What takes deltas in: it looks at them while they come, and has memory for them.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Examines them.
+    pub examiner: Arc<Examiner>,
+    /// The memory of deltas and versions.
+    pub buffers: Buffers,
+}
+
+impl Intake {
+    /// For deltas of this codec and table.
+    #[must_use]
+    pub fn new(codec: Codec, table: &TensorTable) -> Self {
+        let examiner = Arc::new(Examiner::new(codec, table));
+        Self { examiner, buffers: Buffers::default() }
+    }
 }
 
 /// Knows how deltas are encoded.

@@ -37,6 +37,11 @@ impl Kind {
         };
         Self { client, device }
     }
+
+    /// What program: native, browser or other.
+    pub(super) fn client(self) -> &'static str {
+        self.client
+    }
 }
 
 /// What the board knows for this format alone.

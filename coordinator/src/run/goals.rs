@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Ending;
 use super::control::Control;
+use super::live::EventKind;
 use crate::goals::{Span, Verdict};
 
 impl Control {
@@ -13,21 +14,21 @@ impl Control {
         let ending = Ending::from(verdict);
         let is_met = matches!(ending, Ending::TargetMet(_));
         // What ends anyway, as its time is up, ends better.
-        for other in [&mut self.ending, &mut self.stop_after_round] {
-            if is_met && matches!(other, Some(Ending::TimeUp(_))) {
-                self.display.say(&ending.sentence());
-                *other = Some(ending);
-                return;
-            }
+        let is_late = |other: &Option<Ending>| matches!(other, Some(Ending::TimeUp(_)));
+        if is_met && (is_late(&self.ending) || is_late(&self.stop_after_round)) {
+            self.say(EventKind::Note, &ending.sentence());
+            let first = is_late(&self.ending);
+            *(if first { &mut self.ending } else { &mut self.stop_after_round }) = Some(ending);
+            return;
         }
         if !self.is_ending() && (is_met || !self.finished) {
-            self.display.say(&ending.sentence());
+            self.say(EventKind::Note, &ending.sentence());
             self.stop(ending);
         }
     }
 
     /// Whether it is decided how the run ends.
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.ending.is_some() || self.stop_after_round.is_some()
     }
 
@@ -42,7 +43,7 @@ impl Control {
         let Some(time) = self.max_time else { return };
         let ending = Ending::TimeUp(format!("the time is up: {time} of training"));
         let kept = "a checkpoint and the models are written";
-        self.display.say(&format!("{}; {kept}", ending.sentence()));
+        self.say(EventKind::Note, &format!("{}; {kept}", ending.sentence()));
         self.stop(ending);
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Stretches at which neighbours are joined: as many as a chart can show, and some kilobytes of a
-/// checkpoint.
-const STRETCHES_MAX: usize = 240;
+/// Stretches at which neighbours are joined, apart from the open one: as many as a chart can show, and
+/// some kilobytes of a checkpoint.
+const STRETCHES_MAX: usize = 239;
 
 /// Least length of a stretch while there are few.
 const STRETCH_MS_MIN: u64 = 250;

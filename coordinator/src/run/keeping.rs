@@ -11,9 +11,13 @@ use std::time::{Duration, Instant};
 use engine::End;
 use protocol::LeaseId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
+use super::acts::Answer;
 use super::control::{Control, Leased};
+use super::curve::Curve;
 use super::history::History;
+use super::live::EventKind;
 use super::{DataCommand, Ending};
 use crate::server::Traffic;
 use crate::storage::{Checkpoint, LedgerRow, RowEnd};
@@ -32,6 +36,9 @@ pub struct Shell {
     /// Samples and workers over time.
     #[serde(default)]
     pub history: History,
+    /// Training loss over samples.
+    #[serde(default)]
+    pub curve: Curve,
 }
 
 /// What each checkpoint holds beside the state of engine and tally.
@@ -48,7 +55,7 @@ pub struct Constants {
 /// What is to be kept, and when.
 pub(super) struct Keeping {
     interval: Duration,
-    constants: Constants,
+    pub(super) constants: Constants,
     /// Leases that have ended since the last checkpoint.
     rows: Vec<LedgerRow>,
     /// When the last checkpoint was ordered.
@@ -56,14 +63,32 @@ pub(super) struct Keeping {
     under_way: bool,
     /// Something has happened since the last checkpoint.
     changed: bool,
+    /// Who has asked for a checkpoint that is not ordered yet: in a round it waits for its end.
+    asked: Vec<oneshot::Sender<Answer>>,
+    /// Who is answered when the one that is under way is on the disk.
+    waiting: Vec<oneshot::Sender<Answer>>,
     /// A thread has failed: nothing can be kept any more.
     failed: bool,
 }
 
 impl Keeping {
     pub(super) fn new(now: Instant, interval: Duration, constants: Constants) -> Self {
-        let (rows, last) = (Vec::new(), now);
-        Self { interval, constants, rows, last, under_way: false, changed: false, failed: false }
+        Self {
+            interval,
+            constants,
+            rows: Vec::new(),
+            last: now,
+            under_way: false,
+            changed: false,
+            asked: Vec::new(),
+            waiting: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Somebody wants a checkpoint of what is now, and waits for it.
+    pub(super) fn ask(&mut self, answer: oneshot::Sender<Answer>) {
+        self.asked.push(answer);
     }
 
     /// A lease is no attempt any more: a row of the ledger.
@@ -100,7 +125,8 @@ impl Control {
     pub(super) fn keep(&mut self) {
         let keeping = &self.keeping;
         let due = keeping.is_wanted() && keeping.last.elapsed() >= keeping.interval;
-        if due && !self.finished {
+        let asked = !keeping.asked.is_empty() && !keeping.under_way && !keeping.failed;
+        if (due || asked) && !self.finished {
             self.order_checkpoint(false);
         }
     }
@@ -117,6 +143,15 @@ impl Control {
     pub(super) fn kept(&mut self, number: u64) {
         tracing::debug!("checkpoint {number}");
         self.keeping.under_way = false;
+        self.board.live().stored(number);
+        let waiting = std::mem::take(&mut self.keeping.waiting);
+        if !waiting.is_empty() {
+            self.say(EventKind::Checkpoint, &format!("checkpoint {number} is on the disk"));
+        }
+        for answer in waiting {
+            // Who asked may not wait any more.
+            let _ = answer.send(Ok(format!("checkpoint {number} is on the disk")));
+        }
     }
 
     fn order_checkpoint(&mut self, complete: bool) {
@@ -136,6 +171,7 @@ impl Control {
             bytes_up: constants.traffic.up.load(Ordering::Relaxed),
             bytes_down: constants.traffic.down.load(Ordering::Relaxed),
             history: self.tally.history().clone(),
+            curve: self.tally.curve().clone(),
         };
         let checkpoint = Checkpoint {
             engine: state,
@@ -152,6 +188,8 @@ impl Control {
         self.keeping.last = Instant::now();
         self.keeping.under_way = true;
         self.keeping.changed = false;
+        let asked = std::mem::take(&mut self.keeping.asked);
+        self.keeping.waiting.extend(asked);
         self.command(DataCommand::Keep(Box::new(checkpoint)));
     }
 }

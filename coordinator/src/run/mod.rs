@@ -9,11 +9,15 @@
 //! - [`goals`]: when a run ends before its last epoch
 //! - [`grants`]: which uploads may run; [`pulls`]: which versions may be on their way
 //! - [`keeping`]: when the run is checkpointed, and what a checkpoint holds
+//! - [`acts`]: what whoever controls the run may do
+//! - [`showing`]: what people are shown, and when; [`live`]: what they see who watch it
 //! - [`board`]: how the run stands, for the page; [`curve`]: its training loss in few points
 //! - [`exposition`]: the same as the board's for Prometheus; [`history`]: samples and workers over time
-//! - [`tally`]: what is counted for people: workers, speeds, bytes
+//! - [`tally`]: what is counted for people: workers, speeds, bytes; [`clock`]: the time of training
 
+mod acts;
 mod board;
+mod clock;
 mod control;
 mod curve;
 mod data_plane;
@@ -26,9 +30,11 @@ mod grants;
 mod history;
 mod hogwild;
 mod keeping;
+mod live;
 pub mod parallel;
 mod pulls;
 mod sessions;
+mod showing;
 mod tally;
 
 use bytes::Bytes;
@@ -41,14 +47,16 @@ use tokio::sync::mpsc;
 use crate::goals::Verdict;
 use crate::storage::Checkpoint;
 
+pub use acts::{Act, Asked};
 pub use board::{Board, Ended};
 pub use control::{Control, Display, Parts};
 pub use data_plane::{DataPlane, Merging};
 pub use ending::Ending;
 pub use evaluation::{EpochRecord, Evaluation, Outcome};
-pub use examining::{Examined, Examiner};
+pub use examining::{Examined, Examiner, Intake};
 pub use history::{History, Stretch};
 pub use keeping::{Constants, Shell};
+pub use live::{About, Live, Viewer};
 pub use pulls::VersionPlace;
 pub use tally::{Tally, WorkerTally};
 
@@ -149,6 +157,8 @@ pub enum ControlEvent {
         record: EpochRecord,
         /// The run is to end with it.
         verdict: Option<Verdict>,
+        /// Its model is the best so far.
+        is_best: bool,
     },
     /// A local worker process ended.
     ProcessEnded {
@@ -161,6 +171,8 @@ pub enum ControlEvent {
     },
     /// A checkpoint of this number is on the disk.
     Kept(u64),
+    /// Whoever controls the run wants something of it.
+    Act(Asked),
     /// Ctrl-C.
     Interrupted,
     /// SIGTERM.

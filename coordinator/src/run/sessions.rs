@@ -3,7 +3,7 @@
 //! A worker keeps its key for the engine through lost connections. A connection that is not the
 //! worker's current one is not listened to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use engine::{Event, WorkerKey};
@@ -16,6 +16,7 @@ use super::Outgoing;
 use super::control::{Control, Received};
 use super::ending::Ending;
 use super::exposition::Kind;
+use super::live::{EventKind, Presence};
 use super::tally::printable;
 
 /// Milliseconds before the first worker is to be back after a restart, which takes about as long.
@@ -23,6 +24,9 @@ const RECONNECT_MS_FIRST: u64 = 1000;
 
 /// The others are spread behind it by so many milliseconds each, over [`RECONNECT_MS_MAX`] in all.
 const RECONNECT_MS_EACH: u64 = 20;
+
+/// What a worker is told that may not train here any more.
+pub(super) const REMOVED: &str = "whoever runs this training has removed this worker";
 
 /// The workers of a run, by the key that the engine knows.
 #[derive(Default)]
@@ -33,6 +37,8 @@ pub(super) struct Sessions {
     by_identity: HashMap<(Identity, u16), WorkerKey>,
     /// The workers whose connection is lost, by when they are given up: each event asks for the next.
     lost: BTreeSet<(Instant, WorkerKey)>,
+    /// Who may not come back in this start of the coordinator.
+    removed: HashSet<(Identity, u16)>,
 }
 
 struct Session {
@@ -47,6 +53,8 @@ struct Session {
     ready: bool,
     /// When it is given up, while its connection is lost.
     lost_until: Option<Instant>,
+    /// When something was heard of it.
+    heard: Instant,
 }
 
 impl Sessions {
@@ -84,6 +92,30 @@ impl Sessions {
         kinds
     }
 
+    /// All who are connected or may be back, with the leases that `held` says they have.
+    pub(super) fn present(&self, held: impl Fn(WorkerKey) -> u32) -> Vec<Presence> {
+        let presence = |(worker, session): (&WorkerKey, &Session)| Presence {
+            number: session.number,
+            connected: session.outgoing.is_some(),
+            leases: held(*worker),
+            silence: session.heard.elapsed(),
+        };
+        self.by_worker.iter().map(presence).collect()
+    }
+
+    /// The worker of this number, if it is connected or may be back.
+    pub(super) fn numbered(&self, number: u32) -> Option<WorkerKey> {
+        let mut all = self.by_worker.iter();
+        all.find(|(_, session)| session.number == number).map(|(worker, _)| *worker)
+    }
+
+    /// A worker may not come back.
+    pub(super) fn remove(&mut self, worker: WorkerKey) {
+        if let Some(session) = self.by_worker.get(&worker) {
+            self.removed.insert(session.identity);
+        }
+    }
+
     /// When the next lost connection is given up.
     pub(super) fn next_loss(&self) -> Option<Instant> {
         self.lost.first().map(|(until, _)| *until)
@@ -100,6 +132,10 @@ impl Control {
         outgoing: mpsc::Sender<Outgoing>,
     ) {
         let identity = (hello.identity, hello.slot);
+        if self.sessions.removed.contains(&identity) {
+            refuse(&outgoing);
+            return;
+        }
         let worker = self.sessions.by_identity.get(&identity).copied().unwrap_or(connection);
         // Connections are numbered before they are announced: the older of two may come second.
         // Dropping its queue ends it.
@@ -116,6 +152,7 @@ impl Control {
             outgoing: None,
             ready: false,
             lost_until: None,
+            heard: Instant::now(),
         });
         let before = std::mem::replace(&mut session.connection, connection);
         // Dropping the queue of the connection before ends that one.
@@ -135,7 +172,7 @@ impl Control {
             return;
         }
         if lost.is_some() {
-            self.display.say(&format!("{} is back", self.tally.name(number)));
+            self.say(EventKind::Back, &format!("{} is back", self.tally.name(number)));
         }
         if ready {
             self.tell(Event::WorkerReturned { worker, leases: hello.leases.clone() });
@@ -167,10 +204,9 @@ impl Control {
         self.sessions.lost.insert((until, worker));
         let (number, seconds) = (session.number, grace.as_secs());
         let reason = printable(reason);
-        self.display.say(&format!(
-            "{} is lost: {reason}; it has {seconds} s to come back",
-            self.tally.name(number)
-        ));
+        let name = self.tally.name(number);
+        let text = format!("{name} is lost: {reason}; it has {seconds} s to come back");
+        self.say(EventKind::Lost, &text);
         self.forget_wishes(worker);
         self.tell(Event::WorkerDetached { worker });
         self.grant();
@@ -196,7 +232,7 @@ impl Control {
         self.pulls.forget(worker);
     }
 
-    fn left(&mut self, worker: WorkerKey, reason: &str) {
+    pub(super) fn left(&mut self, worker: WorkerKey, reason: &str) {
         let Some(session) = self.sessions.by_worker.remove(&worker) else { return };
         self.sessions.by_connection.remove(&session.connection);
         self.sessions.by_identity.remove(&session.identity);
@@ -205,7 +241,8 @@ impl Control {
         }
         if session.ready && !self.finished {
             let reason = printable(reason);
-            self.display.say(&format!("{} left: {reason}", self.tally.name(session.number)));
+            let text = format!("{} left: {reason}", self.tally.name(session.number));
+            self.say(EventKind::Left, &text);
         }
         self.forget_wishes(worker);
         if session.ready {
@@ -217,12 +254,13 @@ impl Control {
 
     pub(super) fn message(&mut self, worker: WorkerKey, message: ToCoordinator) {
         let Some(session) = self.sessions.by_worker.get_mut(&worker) else { return };
+        session.heard = Instant::now();
         match message {
             ToCoordinator::LeaseRequest { run } if run == self.run => {
                 if !session.ready {
                     session.ready = true;
                     let number = session.number;
-                    self.display.say(&format!("{} joined", self.tally.name(number)));
+                    self.say(EventKind::Joined, &format!("{} joined", self.tally.name(number)));
                     self.tell(Event::WorkerJoined { worker });
                 }
                 self.tell(Event::LeaseRequested { worker });
@@ -294,8 +332,21 @@ impl Control {
             self.held.remove(&lease);
         }
         self.count_unknown(worker, outcome);
+        self.tell_of_refusal(worker, outcome);
         self.send(worker, ToWorker::Ack { lease, outcome });
         self.dismiss();
+    }
+
+    /// Says of each worker once that its deltas are refused for a reason; duplicates are as planned.
+    fn tell_of_refusal(&mut self, worker: WorkerKey, outcome: Outcome) {
+        let Outcome::Rejected(reason) = outcome else { return };
+        let planned = matches!(reason, Reason::Duplicate | Reason::Ended | Reason::Fenced);
+        let number = self.sessions.number(worker);
+        if !planned && self.tally.refusals(number, reason) == 1 {
+            let name = self.tally.name(number);
+            let text = format!("{name}: a delta was refused: {}", reason.name());
+            self.note(EventKind::Refused, &text);
+        }
     }
 
     /// Counts an answer with which no lease has ended, as there is none.
@@ -353,4 +404,11 @@ impl Control {
             self.send(worker, last);
         }
     }
+}
+
+/// Ends the session of a worker that was removed before.
+fn refuse(outgoing: &mpsc::Sender<Outgoing>) {
+    let refused = ToWorker::Refused { reason: REMOVED.to_owned(), retry: false };
+    // The queue is new, and has room. Dropping it ends the session.
+    let _ = outgoing.try_send(Outgoing::Message(Box::new(refused)));
 }

@@ -9,7 +9,9 @@ use protocol::{Hello, Identity, Reason, Report};
 use serde::{Deserialize, Serialize};
 
 use super::Shell;
+use super::clock::Clock;
 use super::curve::Curve;
+use super::exposition::Kind;
 use super::finite;
 use super::history::History;
 use crate::storage::WorkerRow;
@@ -37,13 +39,20 @@ pub struct WorkerTally {
     busy: Duration,
     #[serde(skip)]
     trained: u64,
+    /// Sum of the staleness of its merged deltas.
+    #[serde(skip)]
+    staleness: u64,
+    /// What program it is, as it says itself.
+    #[serde(skip)]
+    pub(super) client: String,
     /// Time from its first lease to its last merge, in earlier starts of the coordinator.
     #[serde(skip)]
     present_before: Duration,
+    /// By the run's clock.
     #[serde(skip)]
-    first_lease: Option<Instant>,
+    first_lease: Option<Duration>,
     #[serde(skip)]
-    last_merge: Option<Instant>,
+    last_merge: Option<Duration>,
 }
 
 /// What a checkpoint holds of a worker's tally.
@@ -55,6 +64,10 @@ struct Facts {
     busy_seconds: f64,
     present_seconds: f64,
     trained: u64,
+    #[serde(default)]
+    staleness: u64,
+    #[serde(default)]
+    client: String,
 }
 
 /// All workers of a run, those that left included. A worker keeps its number through all of its
@@ -65,10 +78,7 @@ pub struct Tally {
     numbers: HashMap<(Identity, u16), u32>,
     /// Workers of which something is new since the last checkpoint.
     changed: BTreeSet<u32>,
-    first_lease: Option<Instant>,
-    last_merge: Option<Instant>,
-    /// Training time in earlier starts of the coordinator.
-    time_before: Duration,
+    clock: Clock,
     /// Workers that joined since this start.
     here: BTreeSet<u32>,
     samples: u64,
@@ -84,7 +94,8 @@ impl Tally {
     #[must_use]
     pub fn restored(workers: Vec<WorkerRow>, shell: &Shell, samples: u64) -> Self {
         let mut tally = Self {
-            time_before: seconds(shell.seconds),
+            clock: Clock::after(seconds(shell.seconds)),
+            curve: shell.curve.clone(),
             samples,
             samples_before: samples,
             history: shell.history.clone(),
@@ -106,6 +117,8 @@ impl Tally {
                 busy: seconds(facts.busy_seconds),
                 trained: facts.trained,
                 present_before: seconds(facts.present_seconds),
+                staleness: facts.staleness,
+                client: facts.client,
                 ..WorkerTally::new(identity)
             };
             tally.numbers.insert(identity, row.number);
@@ -132,6 +145,7 @@ impl Tally {
         let number = *self.numbers.entry(identity).or_insert(next);
         let worker = self.workers.entry(number).or_insert_with(|| WorkerTally::new(identity));
         (worker.name, worker.device) = (name, device);
+        worker.client = Kind::of(hello).client().to_owned();
         self.changed.insert(number);
         self.here.insert(number);
         number
@@ -165,6 +179,8 @@ impl Tally {
                 busy_seconds: worker.busy.as_secs_f64(),
                 present_seconds: worker.present().as_secs_f64(),
                 trained: worker.trained,
+                staleness: worker.staleness,
+                client: worker.client.clone(),
             };
             Some(WorkerRow {
                 number,
@@ -187,14 +203,15 @@ impl Tally {
     /// Whether any lease was handed out.
     #[must_use]
     pub fn has_leased(&self) -> bool {
-        self.first_lease.is_some()
+        self.clock.has_begun()
     }
 
     /// A lease was handed out.
     pub fn leased(&mut self, worker: u32, now: Instant) {
-        self.first_lease.get_or_insert(now);
+        self.clock.begin(now);
+        let reading = self.clock.reading(now);
         if let Some(tally) = self.worker(worker) {
-            tally.first_lease.get_or_insert(now);
+            tally.first_lease.get_or_insert(reading);
         }
     }
 
@@ -203,7 +220,8 @@ impl Tally {
         let (loss_sum, count) = self.losses.entry(epoch).or_default();
         *loss_sum += report.loss_sum;
         *count += samples;
-        self.curve.add(samples, report.loss_sum);
+        let clock = &self.clock;
+        self.curve.add(samples, report.loss_sum, || clock.elapsed(Instant::now()));
         if let Some(tally) = self.worker(worker) {
             tally.busy = tally.busy.saturating_add(Duration::from_micros(report.busy_us));
             tally.trained += samples;
@@ -213,13 +231,15 @@ impl Tally {
     /// A lease of so many samples has ended.
     pub fn ended(&mut self, number: u32, samples: u64, end: End, now: Instant) {
         match end {
-            End::Merged { .. } => {
-                self.last_merge = Some(now);
+            End::Merged { staleness, .. } => {
+                self.clock.merge(now);
+                let reading = self.clock.merged();
                 self.samples += samples;
                 if let Some(tally) = self.worker(number) {
-                    tally.last_merge = Some(now);
+                    tally.last_merge = Some(reading);
                     tally.samples += samples;
                     tally.merged += 1;
+                    tally.staleness += staleness;
                 }
             }
             End::Rejected { reason, .. } => self.rejected(number, reason),
@@ -234,6 +254,22 @@ impl Tally {
         }
     }
 
+    /// How many of a worker's deltas were refused for this reason.
+    pub(super) fn refusals(&self, worker: u32, reason: Reason) -> u64 {
+        let refused = self.workers.get(&worker).and_then(|tally| tally.rejected.get(reason.name()));
+        refused.copied().unwrap_or_default()
+    }
+
+    /// The run's clock stands still.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.clock.pause(now);
+    }
+
+    /// It goes on.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.clock.resume(now);
+    }
+
     /// Mean loss of an epoch's samples, as workers reported it; forgotten by this call.
     pub fn take_training_loss(&mut self, epoch: u32) -> Option<f64> {
         let (sum, samples) = self.losses.remove(&epoch)?;
@@ -245,7 +281,7 @@ impl Tally {
     /// Notes how the run stands, with so many workers; without a number it is over, and its time ended
     /// with the last merge.
     pub(super) fn look(&mut self, now: Instant, workers: Option<usize>) {
-        if self.first_lease.is_some() {
+        if self.clock.has_begun() {
             let time = if workers.is_some() { self.elapsed(now) } else { self.training_time() };
             let workers = workers.map_or(self.history.workers(), |workers| workers as u64);
             self.history.look(time, self.samples, workers);
@@ -266,26 +302,25 @@ impl Tally {
     /// From the first lease to the last merge.
     #[must_use]
     pub fn training_time(&self) -> Duration {
-        self.time_before + between(self.first_lease, self.last_merge)
+        self.clock.training_time()
     }
 
-    /// Time since the first lease.
+    /// Time since the first lease; pauses take none.
     #[must_use]
     pub fn elapsed(&self, now: Instant) -> Duration {
-        self.time_before + between(self.first_lease, Some(now))
+        self.clock.elapsed(now)
     }
 
-    /// When training will have taken so long; nothing before the first lease.
+    /// When training will have taken so long; nothing before the first lease, and in a pause.
     #[must_use]
     pub fn moment_of(&self, time: Duration) -> Option<Instant> {
-        self.first_lease?.checked_add(time.saturating_sub(self.time_before))
+        self.clock.moment_of(time)
     }
 
     /// Merged samples per second of the training time since this start.
     #[must_use]
     pub fn samples_per_second(&self) -> f64 {
-        let time = between(self.first_lease, self.last_merge);
-        rate(self.samples - self.samples_before, time)
+        rate(self.samples - self.samples_before, self.clock.merged())
     }
 
     /// Fleet speed over the speed of the fastest single worker while it trains.
@@ -298,19 +333,28 @@ impl Tally {
     /// Workers that were given a lease, by the time of joining, with their shares worked out.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerTally> {
-        let trained =
-            self.workers.values().filter(|tally| tally.first_lease.is_some() || tally.merged > 0);
+        let trained = self.workers.values().filter(|tally| tally.has_trained());
         trained
-            .map(|tally| {
-                let present = tally.present();
-                let part = tally.busy.as_secs_f64() / present.as_secs_f64().max(1e-9);
-                WorkerTally {
-                    busy_percent: (100.0 * part).clamp(0.0, 100.0),
-                    samples_per_second: tally.speed(),
-                    ..tally.clone()
-                }
+            .map(|tally| WorkerTally {
+                busy_percent: tally.busy_percent(),
+                samples_per_second: tally.speed(),
+                ..tally.clone()
             })
             .collect()
+    }
+
+    /// All workers ever seen, by number, without their shares worked out.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &WorkerTally)> {
+        self.workers.iter().map(|(number, worker)| (*number, worker))
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&WorkerTally> {
+        self.workers.get(&number)
+    }
+
+    /// Samples merged, those of earlier starts included.
+    pub(super) fn samples(&self) -> u64 {
+        self.samples
     }
 }
 
@@ -327,6 +371,8 @@ impl WorkerTally {
             identity,
             busy: Duration::ZERO,
             trained: 0,
+            staleness: 0,
+            client: String::new(),
             present_before: Duration::ZERO,
             first_lease: None,
             last_merge: None,
@@ -335,18 +381,29 @@ impl WorkerTally {
 
     /// From first leases to last merges.
     fn present(&self) -> Duration {
-        self.present_before + between(self.first_lease, self.last_merge)
+        let first = self.first_lease.unwrap_or_default();
+        self.present_before + self.last_merge.unwrap_or_default().saturating_sub(first)
     }
 
-    fn speed(&self) -> f64 {
+    /// It was given a lease, or has trained in an earlier start.
+    pub(super) fn has_trained(&self) -> bool {
+        self.first_lease.is_some() || self.merged > 0
+    }
+
+    /// Samples per second of its own training time.
+    pub(super) fn speed(&self) -> f64 {
         rate(self.trained, self.busy)
     }
-}
 
-fn between(first: Option<Instant>, last: Option<Instant>) -> Duration {
-    match (first, last) {
-        (Some(first), Some(last)) => last.saturating_duration_since(first),
-        _ => Duration::ZERO,
+    /// Part of its time that went into training, in percent.
+    pub(super) fn busy_percent(&self) -> f64 {
+        let part = self.busy.as_secs_f64() / self.present().as_secs_f64().max(1e-9);
+        (100.0 * part).clamp(0.0, 100.0)
+    }
+
+    /// Mean number of merges by others between its pulls and its merges.
+    pub(super) fn staleness(&self) -> Option<f64> {
+        (self.merged > 0).then(|| self.staleness as f64 / self.merged as f64)
     }
 }
 

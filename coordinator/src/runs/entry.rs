@@ -1,5 +1,6 @@
 //! A run in one line: what a list and a comparison say of it.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::state::State;
 use super::{job, metrics};
 use crate::storage::{CONFIG, Glance, StorageError, plan_of};
+
+/// Characters of the time in a run's name, as `2026-01-02T03-04-05`.
+const TIME_LENGTH: usize = 19;
 
 /// What is known of a stored run without reading all of its ledger.
 #[derive(Debug, Clone, Serialize)]
@@ -125,8 +129,20 @@ impl Entry {
             .filter(|path| path.join(CONFIG).is_file())
             .map(|path| Self::read(&path))
             .collect();
-        runs.sort_by(|one, other| (other.age, &other.run).cmp(&(one.age, &one.run)));
+        runs.sort_by(|one, other| other.cmp_age(one));
         Ok(runs)
+    }
+
+    /// The older one is less.
+    pub(super) fn cmp_age(&self, other: &Self) -> Ordering {
+        (self.age, &self.run).cmp(&(other.age, &other.run))
+    }
+
+    /// The name of its job: that of its folder without the time, if there is one.
+    pub(super) fn job_name(&self) -> String {
+        let (time, name) = self.run.split_once('_').unwrap_or_default();
+        let is_time = time.len() == TIME_LENGTH && time.starts_with(|c: char| c.is_ascii_digit());
+        if is_time { name.to_owned() } else { self.run.clone() }
     }
 
     /// `3/20`.
@@ -152,7 +168,7 @@ pub(super) fn missing() -> String {
 }
 
 /// The name of a run: that of its folder. `latest` is a link; its target has the name.
-pub(super) fn name(folder: &Path) -> String {
+pub(crate) fn name(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
 }

@@ -55,8 +55,8 @@ impl Part {
     fn content(self, run: &Path) -> anyhow::Result<Vec<u8>> {
         Ok(match self {
             Self::Model => read(&find(run)?.model)?,
-            Self::Csv => csv(&metrics::lines(run)?)?,
-            Self::Json => json(&metrics::lines(run)?).into_bytes(),
+            Self::Csv => metrics_csv(run)?,
+            Self::Json => metrics_json(run)?,
             Self::Job => read(&run.join(CONFIG))?,
         })
     }
@@ -90,6 +90,22 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         text.push_str(&format!("{}: {}, {length}\n", name(&run), path.display()));
     }
     Ok(answer(&text)?)
+}
+
+/// A run's epochs as a table.
+///
+/// # Errors
+/// When the metrics cannot be read.
+pub(crate) fn metrics_csv(run: &Path) -> anyhow::Result<Vec<u8>> {
+    csv(&metrics::lines(run)?)
+}
+
+/// A run's epochs as a list.
+///
+/// # Errors
+/// When the metrics cannot be read.
+pub(crate) fn metrics_json(run: &Path) -> anyhow::Result<Vec<u8>> {
+    Ok(json(&metrics::lines(run)?).into_bytes())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -3,6 +3,7 @@
 //! - here: `show`, a run's numbers, computed anew from the rows of its ledger, and whether they are
 //!   those that the run itself has told; [`counts`], [`check`] and [`mod@print`] are its parts
 //! - [`mod@list`], [`mod@compare`], [`mod@remove`], [`mod@export`]: the other verbs; [`report`]: a run on one page
+//! - [`listed`]: the runs beside one that goes on
 //! - [`entry`]: a run in one line; [`state`]: what can be done with it; [`job`]: its job as
 //!   it was; [`metrics`]: its epochs
 
@@ -13,6 +14,7 @@ mod entry;
 mod export;
 mod job;
 mod list;
+mod listed;
 pub(crate) mod metrics;
 mod print;
 mod remove;
@@ -25,14 +27,17 @@ mod tests;
 use std::path::Path;
 
 use crate::cli::{Failure, ShowArgs, answer};
-use crate::storage::{Record, Report, StorageError, find_run, plan_of};
+use crate::storage::{Act, Audit, Record, Report, StorageError, find_run, plan_of};
 use check::Findings;
 use counts::Tables;
 use state::State;
 
 pub use compare::compare;
+pub(crate) use entry::name;
 pub use export::export;
+pub(crate) use export::{metrics_csv, metrics_json};
 pub use list::list;
+pub(crate) use listed::{beside, file_name};
 pub use remove::remove;
 
 /// What is known of a run.
@@ -43,6 +48,8 @@ struct Shown {
     report: Report,
     tables: Tables,
     parameters: Option<usize>,
+    /// What admins did, oldest first.
+    acts: Vec<Act>,
     /// The newest checkpoint, and what came of comparing it with the ledger.
     checked: Option<(Record, Findings)>,
 }
@@ -81,8 +88,8 @@ impl Shown {
         };
         let parameters = plan_of(folder).ok().map(|plan| plan.tensors().elements());
         let state = State::of(folder, report.process, report.checkpoint.as_ref());
-        let name = entry::name(folder);
-        Ok(Self { name, state, report, tables, parameters, checked })
+        let (name, acts) = (entry::name(folder), Audit::of(folder).read());
+        Ok(Self { name, state, report, tables, parameters, acts, checked })
     }
 
     fn is_complete(&self) -> bool {

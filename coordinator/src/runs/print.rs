@@ -5,9 +5,13 @@ use serde_json::json;
 use super::Shown;
 use super::counts::{Counts, by_reason};
 use crate::cli::aligned;
+use crate::storage::Act;
 
 /// Epochs that are printed when not all are asked for.
 const EPOCHS_SHOWN: usize = 20;
+
+/// Acts of admins that are printed, the newest.
+const ACTS_SHOWN: usize = 10;
 
 /// What is printed for people.
 pub(super) fn text(shown: &Shown, all: bool) -> String {
@@ -74,6 +78,11 @@ fn head(shown: &Shown) -> String {
     }
     if let Some(parameters) = shown.parameters {
         line(&mut text, &format!("model: {parameters} parameters"));
+    }
+    let first = shown.acts.len().saturating_sub(ACTS_SHOWN);
+    for Act { time, by, token, act } in &shown.acts[first..] {
+        let token = token.map(|id| format!(" {id}")).unwrap_or_default();
+        line(&mut text, &format!("act: {time} {by}{token}: {act}"));
     }
     text
 }
@@ -177,6 +186,7 @@ pub(super) fn json(shown: &Shown) -> serde_json::Value {
         "incarnations": starts,
         "checkpoint": checkpoint,
         "parameters": shown.parameters,
+        "acts": shown.acts,
         "epochs": epochs,
         "totals": tables.totals,
         "after_epoch": tables.after,

@@ -20,8 +20,7 @@ pub(super) fn run() -> TempDir {
     fs::write(path.join("metrics.jsonl"), "").unwrap();
     let mut course = Course::new(path);
     let mut store = Store::create(path).unwrap();
-    let token = blake3::hash(b"token");
-    store.begin("127.0.0.1:1".parse().unwrap(), &token).unwrap();
+    store.begin("127.0.0.1:1".parse().unwrap(), &[]).unwrap();
     course.lease(1, Fate::Merged);
     course.lease(1, Fate::NotFinite);
     course.lease(2, Fate::Released);
@@ -36,7 +35,7 @@ pub(super) fn run() -> TempDir {
     drop(store);
 
     let mut store = Store::open(path).unwrap();
-    store.begin("127.0.0.1:1".parse().unwrap(), &token).unwrap();
+    store.begin("127.0.0.1:1".parse().unwrap(), &[]).unwrap();
     let loaded = store.load(plan(1).tensors()).unwrap().unwrap();
     course.restart(loaded.record.engine, loaded.record.metrics_bytes);
     course.lease(4, Fate::Merged);

@@ -1,15 +1,22 @@
 //! The HTTP server: workers' WebSockets, the shards that they fetch, and the page for browsers.
 //!
-//! - `GET /join` and `/assets/...`: the page that volunteers open ([`page`])
+//! - `GET /`, `/join`, `/try` and `/assets/...`: the pages for browsers ([`page`])
 //! - `GET /v1/status`: how the run stands, for bearers of a token of the run
 //! - `GET /metrics`: the same for Prometheus, for the same bearers
+//! - what the dashboard asks for ([`dashboard`])
+//! - `GET /v1/join`: the links by which workers join, for admins ([`invitation`])
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for workers
 //!
 //! Connections are taken in by [`accept`] and counted by [`visitors`], sessions by [`places`];
-//! [`tokens`] says who may do what, [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Each limit stands in `protocol::limits`.
+//! [`tokens`] says who may do what, [`failures`] turns those away who guess; [`throttle`] slows a session
+//! that says too much, [`transfers`] knows what it has under way. Each limit of what is sent stands in
+//! `protocol::limits`.
 
 mod accept;
+mod dashboard;
+mod failures;
+mod invitation;
 mod page;
 mod places;
 mod session;
@@ -25,42 +32,57 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Path, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::map_response;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use protocol::buffers::Buffers;
 use protocol::limits::{MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
 use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::run::{Board, ControlEvent, Examiner};
+use crate::run::{Board, ControlEvent, Intake};
+use crate::storage::Audit;
+use failures::Failures;
 use places::Places;
 use visitors::{Visitor, Visitors};
 
+pub use crate::tokens::Role;
 pub use accept::listen;
+pub use dashboard::Dashboard;
+pub use invitation::Invitation;
 pub use page::is_built as page_is_built;
-pub use tokens::{Role, Tokens};
+pub use tokens::Tokens;
 pub use visitors::connections_max;
 
 /// Read buffer of a session, which it has while it is idle too: axum's default of 128 KiB would cost a
 /// gigabyte at 10,000 sessions. Longer messages get a buffer of their own length.
 const READ_BUFFER_BYTES: usize = 8 << 10;
 
+/// Who may do what, and who did.
+#[derive(Debug)]
+pub struct Access {
+    /// The tokens that admit.
+    pub tokens: Tokens,
+    /// How workers join.
+    pub invitation: Invitation,
+    /// Where acts of admins are written down.
+    pub audit: Audit,
+}
+
 /// What all sessions of a coordinator share.
 #[derive(Debug)]
 pub struct Shared {
-    tokens: Tokens,
+    access: Access,
+    failures: Failures,
     assignment: Assignment,
     shards: HashMap<Digest, Bytes>,
     control: mpsc::Sender<ControlEvent>,
     board: Arc<Board>,
-    /// Looks at deltas as they come.
-    examiner: Arc<Examiner>,
-    /// The memory of deltas and versions.
-    buffers: Buffers,
+    /// Looks at deltas as they come, and has their memory.
+    intake: Intake,
+    dashboard: Dashboard,
     sessions: AtomicU64,
     visitors: Arc<Visitors>,
     places: Arc<Places>,
@@ -78,25 +100,26 @@ pub struct Traffic {
 }
 
 impl Shared {
-    /// What sessions need to know of a run. These tokens admit to it.
+    /// What sessions need to know of a run.
     #[must_use]
     pub fn new(
-        tokens: Tokens,
+        access: Access,
         assignment: Assignment,
         shards: HashMap<Digest, Bytes>,
         control: mpsc::Sender<ControlEvent>,
         board: Arc<Board>,
-        examiner: Arc<Examiner>,
-        buffers: Buffers,
+        intake: Intake,
+        dashboard: Dashboard,
     ) -> Self {
         Self {
-            tokens,
+            access,
+            failures: Failures::default(),
             assignment,
             shards,
             control,
             board,
-            examiner,
-            buffers,
+            intake,
+            dashboard,
             sessions: AtomicU64::new(0),
             visitors: Visitors::new(),
             places: Arc::default(),
@@ -112,13 +135,17 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let router = Router::new()
-        .route("/", get(async || Redirect::temporary("/join")))
+        .route("/", get(page::dashboard))
         .route("/join", get(page::join))
+        .route("/try", get(page::predictions))
         .route("/assets/{bundle}/{name}", get(page::asset))
         .route("/v1/worker", get(worker))
         .route("/v1/shards/{digest}", get(shard))
         .route("/v1/status", get(status))
+        .route("/v1/join", get(invitation::invitation))
         .route("/metrics", get(metrics))
+        .merge(dashboard::routes())
+        .layer(from_fn_with_state(shared.clone(), failures::turn_away))
         .layer(map_response(page::protect))
         .with_state(shared.clone());
     accept::serve(listener, router, shared, shutdown).await;

@@ -1,4 +1,5 @@
-//! The page that volunteers open: embedded, compressed, under names that say its content.
+//! The pages for browsers, and what they load: embedded, compressed, under names that say their
+//! content.
 
 use std::io::Read;
 
@@ -10,14 +11,14 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use futures_util::stream;
 
-/// Names and contents of `web/dist`: `join.html`, and assets with `.br` and `.gz` at the end.
+/// Names and contents of `web/dist`: the pages, and assets with `.br` and `.gz` at the end.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 /// Bytes of a file that are unpacked at a time, for a client that takes nothing compressed.
 const PIECE_BYTES: usize = 64 << 10;
 
-const NOT_BUILT: &str = "The page is not in this build of herd. Run `cargo xtask wasm`, then build \
-                         herd again; native workers can join without it.\n";
+const NOT_BUILT: &str = "The pages are not in this build of herd. Run `cargo xtask wasm`, then build \
+                         herd again; native workers can join without them.\n";
 
 /// What pages may load, by name: only from here, nothing inline, WebAssembly compiled.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
@@ -32,14 +33,28 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Whether this build contains the page.
+/// Whether this build contains the pages.
 pub fn is_built() -> bool {
     file("join.html").is_some()
 }
 
-/// `GET /join`.
+/// `GET /`: the dashboard.
+pub(super) async fn dashboard() -> Response {
+    html("dashboard.html")
+}
+
+/// `GET /join`: what volunteers open.
 pub(super) async fn join() -> Response {
-    let Some(html) = file("join.html") else {
+    html("join.html")
+}
+
+/// `GET /try`: predictions of the model, computed where they are asked for.
+pub(super) async fn predictions() -> Response {
+    html("try.html")
+}
+
+fn html(name: &str) -> Response {
+    let Some(html) = file(name) else {
         return (StatusCode::NOT_FOUND, NOT_BUILT).into_response();
     };
     let headers = [

@@ -26,6 +26,7 @@ use super::transfers::Transfers;
 use super::visitors::Visitor;
 use super::{Role, Shared};
 use crate::run::{ControlEvent, Outgoing};
+use crate::tokens::{Bearer, Denied};
 
 /// Why a session ends, with the code that its close frame carries.
 #[derive(Debug)]
@@ -65,6 +66,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SILENCE: &str = "nothing was heard of the worker for too long";
 
+const UNKNOWN: &str =
+    "the token does not admit to this run; use the --token that herd train printed";
+
+const GUESSED: &str = "the token does not admit to this run, and too many wrong ones came from this \
+                       address";
+
 /// Runs one session from its upgrade to its end. Its connection is counted as long.
 pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Visitor>) {
     let (sink, stream) = socket.split();
@@ -73,10 +80,10 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, visitor: Arc<Vis
         Writer { sink, shared: shared.clone(), open: open.clone(), waiting: VecDeque::new() };
     let throttle = Throttle::new();
     let mut reader = Reader { stream, shared: shared.clone(), assembly: None, open, throttle };
-    let close = match reader.admitted().await {
-        Ok((hello, place)) => {
+    let close = match reader.admitted(&visitor).await {
+        Ok(Admitted { hello, token, place }) => {
             visitor.has_shown_token();
-            let close = joined(hello, &mut reader, &mut writer, &shared).await;
+            let close = joined(hello, token, &mut reader, &mut writer, &shared).await;
             drop(place);
             close
         }
@@ -108,8 +115,17 @@ fn close_text(reason: &str) -> &str {
     &reason[..end]
 }
 
+/// A worker that is let in.
+struct Admitted {
+    hello: Hello,
+    /// The number of the token that it has shown.
+    token: u32,
+    place: Place,
+}
+
 async fn joined(
     hello: Hello,
+    token: u32,
     reader: &mut Reader,
     writer: &mut Writer,
     shared: &Arc<Shared>,
@@ -139,9 +155,17 @@ async fn joined(
         let told = writer.message(&message, &[]).await;
         return told.err().unwrap_or_else(|| Close::normal(reason));
     }
-    let close = tokio::select! {
-        close = reader.run(key) => close,
-        close = writer.run(&mut queue) => close,
+    let ended = tokio::select! {
+        close = reader.run(key) => Ok(close),
+        close = writer.run(&mut queue) => Ok(close),
+        denied = shared.access.tokens.end_of(token) => Err(denied.sentence()),
+    };
+    let close = match ended {
+        Ok(close) => close,
+        Err(reason) => {
+            let refused = ToWorker::Refused { reason: reason.to_owned(), retry: false };
+            writer.message(&refused, &[]).await.err().unwrap_or_else(|| Close::policy(reason))
+        }
     };
     let left =
         ControlEvent::Left { worker: key, reason: close.reason.clone(), goodbye: close.goodbye };
@@ -205,8 +229,8 @@ impl Reader {
         }
     }
 
-    /// The first message, and the place that it gives the worker.
-    async fn admitted(&mut self) -> Result<(Hello, Place), Close> {
+    /// The first message, and what it gives the worker.
+    async fn admitted(&mut self, visitor: &Visitor) -> Result<Admitted, Close> {
         // Once for all: pings before it do not count.
         let first = timeout(HELLO_TIMEOUT, self.frame(HELLO_TIMEOUT)).await;
         let bytes = first.map_err(|_| Close::policy(SILENCE))??;
@@ -214,14 +238,26 @@ impl Reader {
         let ToCoordinator::Hello(hello) = message else {
             return Err(Close::protocol("a session starts with Hello"));
         };
-        if self.shared.tokens.role(&hello.token) != Some(Role::Worker) {
-            return Err(Close::policy(
-                "the token does not admit to this run; use the --token that herd train printed",
-            ));
-        }
+        let token = self.bearer(&hello.token, visitor)?.id;
         match self.shared.places.take(hello.identity, hello.slot) {
-            Ok(place) => Ok((hello, place)),
+            Ok(place) => Ok(Admitted { hello, token, place }),
             Err(full) => Err(Close { retry: full.retry(), ..Close::policy(&full.to_string()) }),
+        }
+    }
+
+    /// Whose token it is, if that is a worker's.
+    fn bearer(&self, token: &str, visitor: &Visitor) -> Result<Bearer, Close> {
+        match self.shared.access.tokens.bearer(token) {
+            Ok(bearer) if bearer.role == Role::Worker => Ok(bearer),
+            Ok(_) => Err(Close::policy(
+                "this token does not let workers in; use the --token that herd train printed after \
+                 `join`",
+            )),
+            Err(Denied::Unknown) => {
+                let too_many = self.shared.failures.add(visitor.address()).is_some();
+                Err(Close::policy(if too_many { GUESSED } else { UNKNOWN }))
+            }
+            Err(denied) => Err(Close::policy(denied.sentence())),
         }
     }
 
@@ -256,7 +292,7 @@ impl Reader {
                 }
                 let bytes = payload.len();
                 let progress =
-                    Assembly::start(&self.shared.buffers, transfer, total, limit, payload);
+                    Assembly::start(&self.shared.intake.buffers, transfer, total, limit, payload);
                 let progress = progress.map_err(Close::protocol)?;
                 let new = (report, Examination::default());
                 Ok(self.assembled(worker, lease, new, progress, bytes))
@@ -292,12 +328,12 @@ impl Reader {
         match progress {
             Progress::Partial(assembly) => {
                 // Now it is in the processor's cache.
-                self.shared.examiner.look(&mut examination, assembly.received());
+                self.shared.intake.examiner.look(&mut examination, assembly.received());
                 self.assembly = Some(Upload { lease, report, assembly, examination });
                 None
             }
             Progress::Complete(payload) => {
-                let examined = self.shared.examiner.result(examination, &payload);
+                let examined = self.shared.intake.examiner.result(examination, &payload);
                 Some(ControlEvent::Delta { worker, lease, report, payload, examined })
             }
         }

@@ -80,6 +80,11 @@ impl Visitors {
 }
 
 impl Visitor {
+    /// Where it comes from, as far as limits tell addresses from each other.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// It is no stranger any more.
     pub(super) fn has_shown_token(&self) {
         if !self.stranger.swap(false, Ordering::Relaxed) {

@@ -16,12 +16,13 @@ use super::checkpoint::{Checkpoint, Record};
 use super::ledger::{Incarnation, LedgerRow, WorkerRow};
 use super::rows::{self, int};
 use super::text::to_json;
+use super::tokens::{self, TokenRow};
 
 /// The file in the run folder.
 pub(super) const LEDGER: &str = "run.db";
 
-/// Version of the tables; a change of them raises it.
-const SCHEMA: u32 = 1;
+/// Version of the tables; a change of them raises it. Version 1 is brought up to date.
+const SCHEMA: u32 = 2;
 
 /// So long another program may keep the file locked.
 const BUSY: Duration = Duration::from_secs(10);
@@ -30,8 +31,7 @@ const TABLES: &str = "
 CREATE TABLE incarnation (
     number INTEGER PRIMARY KEY,
     started TEXT NOT NULL,
-    address TEXT NOT NULL,
-    token BLOB NOT NULL
+    address TEXT NOT NULL
 ) STRICT;
 CREATE TABLE checkpoint (
     number INTEGER PRIMARY KEY,
@@ -95,19 +95,28 @@ impl Database {
     pub(super) fn create(folder: &Path) -> Result<Self, StorageError> {
         let mut database = Self::connect(folder, OpenFlags::SQLITE_OPEN_CREATE)?;
         database.change(|transaction| {
+            transaction.execute_batch(tokens::TABLE)?;
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "user_version", SCHEMA)
         })?;
         Ok(database)
     }
 
-    /// Opens the ledger of a run, and looks whether the file is whole.
+    /// Opens the ledger of a run that goes on: looks whether the file is whole, and brings it up to
+    /// date.
     pub(super) fn open(folder: &Path) -> Result<Self, StorageError> {
-        let database = Self::open_to_look(folder)?;
+        let mut database = Self::open_to_look(folder)?;
         let check = "PRAGMA quick_check(1)";
         let found: String = database.ask(|sql| sql.query_row(check, [], |row| row.get(0)))?;
         if found != "ok" {
             return Err(damaged(&database.path, &found));
+        }
+        if database.is_old()? {
+            database.change(|transaction| {
+                transaction.execute_batch(tokens::TABLE)?;
+                transaction.execute_batch(tokens::FROM_1)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)
+            })?;
         }
         Ok(database)
     }
@@ -119,10 +128,8 @@ impl Database {
             return Err(StorageError::run(folder, problem));
         }
         let database = Self::connect(folder, OpenFlags::empty())?;
-        let version =
-            |sql: &Connection| sql.pragma_query_value(None, "user_version", |row| row.get(0));
-        match database.ask(version)? {
-            SCHEMA => Ok(database),
+        match database.schema()? {
+            1..=SCHEMA => Ok(database),
             0 => Err(damaged(&database.path, "it is empty")),
             newer => {
                 let problem = format!(
@@ -132,6 +139,20 @@ impl Database {
                 Err(StorageError::run(&database.path, problem))
             }
         }
+    }
+
+    fn schema(&self) -> Result<u32, StorageError> {
+        self.ask(|sql| sql.pragma_query_value(None, "user_version", |row| row.get(0)))
+    }
+
+    /// Whether an earlier version of Herd wrote it.
+    pub(super) fn is_old(&self) -> Result<bool, StorageError> {
+        Ok(self.schema()? < SCHEMA)
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn connect(folder: &Path, more: OpenFlags) -> Result<Self, StorageError> {
@@ -150,7 +171,7 @@ impl Database {
         }
     }
 
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StorageError> {
@@ -158,7 +179,7 @@ impl Database {
     }
 
     /// One transaction; when it fails nothing is changed.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StorageError> {
@@ -186,21 +207,22 @@ impl Database {
         }
     }
 
-    /// Writes a new start and says its number.
+    /// Writes a new start with its tokens, and says its number and theirs.
     pub(super) fn begin(
         &mut self,
         address: SocketAddr,
-        token: &blake3::Hash,
-    ) -> Result<u32, StorageError> {
+        tokens: &[TokenRow],
+    ) -> Result<(u32, Vec<u32>), StorageError> {
         let started = jiff::Timestamp::now().to_string();
         self.change(|sql| {
-            sql.query_row(
-                "INSERT INTO incarnation (number, started, address, token)
-                 SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3 FROM incarnation
+            let number = sql.query_row(
+                "INSERT INTO incarnation (number, started, address)
+                 SELECT coalesce(max(number), 0) + 1, ?1, ?2 FROM incarnation
                  RETURNING number",
-                params![started, address.to_string(), token.as_bytes()],
+                params![started, address.to_string()],
                 |row| row.get(0),
-            )
+            )?;
+            Ok((number, tokens::begin(sql, number, tokens)?))
         })
     }
 
@@ -211,13 +233,6 @@ impl Database {
         })
     }
 
-    /// The hashes of all tokens, oldest first.
-    pub(super) fn tokens(&self) -> Result<Vec<blake3::Hash>, StorageError> {
-        self.list("SELECT token FROM incarnation ORDER BY number", |row| {
-            row.get::<_, [u8; 32]>(0).map(blake3::Hash::from_bytes)
-        })
-    }
-
     /// The numbers of the checkpoints that are kept, newest first.
     pub(super) fn checkpoints(&self) -> Result<Vec<u64>, StorageError> {
         self.list("SELECT number FROM checkpoint ORDER BY number DESC", |row| {
@@ -225,7 +240,7 @@ impl Database {
         })
     }
 
-    fn list<T>(
+    pub(super) fn list<T>(
         &self,
         question: &str,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,

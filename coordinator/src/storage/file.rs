@@ -1,7 +1,7 @@
 //! Models as safetensors: f32 tensors with the names and shapes of the shape table, and in the
 //! metadata all that prediction needs besides. Other tools open the same file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -182,30 +182,39 @@ impl ModelFile {
         let (_, header) =
             SafeTensors::read_metadata(content).map_err(|error| damaged(path, &error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let text = |key: &str| {
-            metadata.get(key).ok_or_else(|| {
-                let problem = format!("has no `{key}` in its metadata: it was not written by herd");
-                StorageError::model(path, problem)
-            })
-        };
-        let list = |key: &str| {
-            serde_json::from_str::<Vec<String>>(text(key)?).map_err(|error| {
-                StorageError::model(path, format!("metadata `{key}` is no list of names: {error}"))
-            })
-        };
-        let spec = Spec::from_json(text(SPEC)?)
-            .map_err(|error| StorageError::model(path, format!("metadata `{SPEC}`: {error}")))?;
-        let plan = Plan::new(&spec)
-            .map_err(|error| StorageError::model(path, format!("metadata `{SPEC}`: {error}")))?;
-        let names = Names {
-            features: list(FEATURES)?,
-            categories: categories(path, metadata.get(CATEGORIES))?,
-            classes: list(CLASSES)?,
-            label: text(LABEL)?.clone(),
-        };
+        let (plan, names) = described(path, &metadata)?;
         let parameters = parameters(path, content, plan.tensors(), "")?;
         Ok(Self { plan, names, parameters })
     }
+}
+
+/// The model that a file's metadata describe.
+pub(super) fn described(
+    path: &Path,
+    metadata: &HashMap<String, String>,
+) -> Result<(Plan, Names), StorageError> {
+    let text = |key: &str| {
+        metadata.get(key).ok_or_else(|| {
+            let problem = format!("has no `{key}` in its metadata: it was not written by herd");
+            StorageError::model(path, problem)
+        })
+    };
+    let list = |key: &str| {
+        serde_json::from_str::<Vec<String>>(text(key)?).map_err(|error| {
+            StorageError::model(path, format!("metadata `{key}` is no list of names: {error}"))
+        })
+    };
+    let wrong =
+        |error: model::SpecError| StorageError::model(path, format!("metadata `{SPEC}`: {error}"));
+    let spec = Spec::from_json(text(SPEC)?).map_err(wrong)?;
+    let plan = Plan::new(&spec).map_err(wrong)?;
+    let names = Names {
+        features: list(FEATURES)?,
+        categories: categories(path, metadata.get(CATEGORIES))?,
+        classes: list(CLASSES)?,
+        label: text(LABEL)?.clone(),
+    };
+    Ok((plan, names))
 }
 
 /// The words of columns, in which none may stand twice.

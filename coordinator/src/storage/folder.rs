@@ -70,7 +70,7 @@ impl RunFolder {
             let name = format!("{time}_{}{suffix}", job.name);
             let path = parent.join(&name);
             // Only the process that makes the folder owns it.
-            match fs::create_dir(&path) {
+            match make(&path) {
                 Ok(()) => {
                     let folder = Self::create_at(path, job)?;
                     point_latest(parent, &name);
@@ -84,7 +84,15 @@ impl RunFolder {
     }
 
     fn create_at(path: PathBuf, job: &Job) -> Result<Self, StorageError> {
-        fs::create_dir_all(&path).map_err(|error| StorageError::write(&path, error))?;
+        let made = match make(&path) {
+            Err(_) if path.is_dir() => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = path.parent().unwrap_or(Path::new(""));
+                fs::create_dir_all(parent).and_then(|()| make(&path))
+            }
+            made => made,
+        };
+        made.map_err(|error| StorageError::write(&path, error))?;
         if [CONFIG, METRICS, FINAL, BEST, LEDGER].iter().any(|name| path.join(name).exists()) {
             return Err(StorageError::Taken { path });
         }
@@ -208,6 +216,15 @@ impl RunFolder {
         // Mostly the last one was kept, and there is none.
         let _ = fs::remove_file(beside(&self.path.join(BEST)));
     }
+}
+
+/// Makes a folder that only its owner looks into: identities of workers and hashes of tokens are in a
+/// run's. A folder that is there keeps the permissions that it has.
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// The model that a run trains.

@@ -2,13 +2,15 @@
 //!
 //! - `folder`: the run folder and its files
 //! - `file`: models as safetensors, written whole or not at all, read strictly
+//! - `values`: a model's file as a stream of its values
 //! - `find`: what a user means by RUN or MODEL
 //! - `store`: ledger and checkpoints of a run that is going on, or is to go on
 //! - `checkpoint`, `ledger`: what they hold; `lock`: one coordinator at a time
 //! - `files`: the files of checkpoints; `database`, `rows`, `text`: how the ledger lies in SQLite
-//! - `report`: the ledger for those who only look
+//! - `report`: the ledger for those who only look; `tokens`: who is admitted; `audit`: who did what
 //! - `remove`: how a run is deleted
 
+mod audit;
 mod checkpoint;
 mod database;
 mod file;
@@ -22,6 +24,8 @@ mod report;
 mod rows;
 mod store;
 mod text;
+mod tokens;
+mod values;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,6 +33,7 @@ pub(crate) mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use audit::{AUDIT, Act, Audit};
 pub use checkpoint::{BestRecord, Checkpoint, Loaded, Record};
 pub use file::{
     ModelFile, decode_checkpoint, decode_parameters, encode_model, read_parameters, write_model,
@@ -44,6 +49,8 @@ pub use lock::RunLock;
 pub use remove::{Removed, check_run, remove};
 pub use report::{Glance, Report};
 pub use store::Store;
+pub use tokens::{Revoked, TokenBook, TokenRow};
+pub use values::ModelValues;
 
 /// Why something could not be stored or read back. The messages hold their causes, which therefore
 /// are no `source` that would be printed again.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StorageError;
+use super::audit::AUDIT;
 use super::database::LEDGER;
 use super::files::CHECKPOINTS;
 use super::folder::{BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
@@ -13,7 +14,7 @@ use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
-const FILES: [&str; 6] = [REPORT, BEST, FINAL, LEDGER, SPEC, METRICS];
+const FILES: [&str; 7] = [REPORT, BEST, FINAL, LEDGER, AUDIT, SPEC, METRICS];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];
@@ -152,6 +153,7 @@ mod tests {
             "config.toml",
             "spec.json",
             "metrics.jsonl",
+            "audit.jsonl",
             "run.db",
             "run.db-wal",
             "best.safetensors",
@@ -175,9 +177,9 @@ mod tests {
         check_run(folder.path()).unwrap();
         let removed = remove(folder.path(), RunLock::take(folder.path()).unwrap()).unwrap();
         assert!(!folder.path().exists());
-        // Ten names and the lock, of which two are one file.
+        // Eleven names and the lock, of which two are one file.
         let pid = format!("{}\n", std::process::id()).len() as u64;
-        assert_eq!((removed.files, removed.bytes), (11, 90 + pid));
+        assert_eq!((removed.files, removed.bytes), (12, 100 + pid));
         assert!(removed.left.is_empty());
     }
 

@@ -18,6 +18,7 @@ use super::file::{Content, MOMENTUM};
 use super::files::Files;
 use super::folder::{METRICS, sync_folder};
 use super::lock::RunLock;
+use super::tokens::TokenRow;
 
 /// Only for tests of Herd: so many milliseconds are waited after each step of storing, so that a
 /// test can end the process inside of a checkpoint.
@@ -70,25 +71,17 @@ impl Store {
         Ok(Self { database: Database::open(folder)?, files: Files::create(folder)?, _lock: lock })
     }
 
-    /// Commits a new start of the coordinator and says its number: 1, 2, ... To be called before
-    /// anything listens to workers.
+    /// Commits a new start of the coordinator with the tokens that it makes, and says its number: 1,
+    /// 2, ..., and theirs. To be called before anything listens to workers.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn begin(
         &mut self,
         address: SocketAddr,
-        token: &blake3::Hash,
-    ) -> Result<u32, StorageError> {
-        self.database.begin(address, token)
-    }
-
-    /// The hashes of all tokens ever given, oldest first.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn tokens(&self) -> Result<Vec<blake3::Hash>, StorageError> {
-        self.database.tokens()
+        tokens: &[TokenRow],
+    ) -> Result<(u32, Vec<u32>), StorageError> {
+        self.database.begin(address, tokens)
     }
 
     /// The address of the last start.

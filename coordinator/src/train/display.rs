@@ -1,7 +1,7 @@
 //! Progress: a bar on a terminal, plain lines elsewhere. All of it on standard error.
 
 use std::io::IsTerminal;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,9 @@ use engine::Status;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::Plan;
 use qrcode::render::unicode;
-use qrcode::{EcLevel, QrCode};
 
+use super::links::{self, Place};
+use super::start::Made;
 use super::summary::{grouped, percent};
 use crate::config::Job;
 use crate::run::{Display, EpochRecord, Tally};
@@ -56,13 +57,8 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// A display for a run that listens on `address` and has these tokens for workers and its admin.
-    pub(super) fn new(
-        job: &Job,
-        address: SocketAddr,
-        (token, admin): (&str, &str),
-        folder: &Path,
-    ) -> Self {
+    /// A display for a run that listens on `address` and has made these tokens.
+    pub(super) fn new(job: &Job, address: SocketAddr, made: &Made, folder: &Path) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::with_draw_target(
                 None,
@@ -73,14 +69,13 @@ impl Terminal {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let reached = elsewhere(address);
-        let mut head = vec![
-            format!("run     {} in {}", job.name, folder.display()),
-            format!("join    herd-worker ws://{reached} --token {token}"),
-        ];
-        head.extend(page_lines(reached, token));
-        if crate::server::page_is_built() {
-            head.push(format!("watch   http://{reached}/#{admin}"));
+        let mut head = vec![format!("run     {} in {}", job.name, folder.display())];
+        // There is one at least, and the last is the one that most can take.
+        if let Some(place) = links::places(address).last() {
+            head.push(format!("join    {}", place.worker(made.worker.reveal())));
+            head.extend(page_lines(place, made.worker.reveal()));
+            head.push(format!("watch   {}", place.dashboard(made.viewer.reveal())));
+            head.push(format!("admin   {}", place.dashboard(made.admin.reveal())));
         }
         let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
@@ -105,22 +100,22 @@ impl Terminal {
 }
 
 /// The link that volunteers open, and the same as a picture for phones.
-fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
+fn page_lines(place: &Place, token: &str) -> Vec<String> {
     if !crate::server::page_is_built() {
         let remedy = "not in this build of herd: run `cargo xtask wasm` and build again";
         return vec![format!("page    {remedy}")];
     }
-    let link = format!("http://{address}/join#{token}");
+    let link = place.page(token);
     let mut lines = vec![format!("page    {link}")];
     // A phone cannot open a link to this machine's own loopback.
-    if address.ip().is_loopback() {
+    if place.is_local() {
         lines.push(
             "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
         );
     }
     let terminal = std::io::stderr().is_terminal();
-    if (terminal || !address.ip().is_loopback())
-        && let Ok(code) = QrCode::with_error_correction_level(&link, EcLevel::L)
+    if (terminal || !place.is_local())
+        && let Some(code) = links::picture(&link)
     {
         let picture = code.render::<unicode::Dense1x2>().build();
         // Black on white whatever the terminal's colours are: not every camera reads the inverse.
@@ -128,25 +123,6 @@ fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
         lines.extend(picture.lines().map(|row| format!("        {before}{row}{after}")));
     }
     lines
-}
-
-/// The address at which other machines reach a listener that may listen on all addresses.
-fn elsewhere(address: SocketAddr) -> SocketAddr {
-    if !address.ip().is_unspecified() {
-        return address;
-    }
-    // Connecting a datagram socket sends nothing; it only asks the system for a route. The
-    // addresses are those reserved for documentation.
-    let (any, far) = if address.is_ipv4() {
-        ("0.0.0.0:0", "192.0.2.1:9")
-    } else {
-        ("[::]:0", "[2001:db8::1]:9")
-    };
-    let route = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect(far)?;
-        socket.local_addr()
-    });
-    route.map_or(address, |route| SocketAddr::new(route.ip(), address.port()))
 }
 
 impl Display for Terminal {

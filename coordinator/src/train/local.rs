@@ -1,7 +1,7 @@
 //! Local worker processes: this program itself, as `herd worker`. They hold the reading end of a
 //! pipe: when the coordinator dies, however it dies, the pipe ends and they end with it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::display::Log;
+use super::links;
 use crate::cli::Failure;
 use crate::config::Job;
 use crate::run::ControlEvent;
+use crate::tokens::Secret;
 
 /// Time for local workers to end by themselves once the run is over.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,13 +38,13 @@ pub(super) fn start(
     program: Option<PathBuf>,
     job: &Job,
     address: SocketAddr,
-    token: &str,
+    token: &Secret,
     events: &mpsc::Sender<ControlEvent>,
     log: &Log,
 ) -> anyhow::Result<Processes> {
     let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
     let Some(program) = program else { return Ok(processes) };
-    let address = reachable(address);
+    let address = links::from_here(address);
     let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
     for number in 1..=job.fleet.workers {
         let name = format!("local-{number}");
@@ -52,7 +54,7 @@ pub(super) fn start(
             .args(["--once", "--end-with-stdin", "--name", &name])
             .args(["--device", &job.fleet.device.to_string()])
             // Not an argument: those can be read by every user of the machine.
-            .env("HERD_TOKEN", token)
+            .env("HERD_TOKEN", token.reveal())
             // Mesa's layer for choosing a display's GPU complains where there is no display.
             .env("NODEVICE_SELECT", "1")
             .stdin(Stdio::piped())
@@ -85,16 +87,6 @@ pub(super) fn program(job: &Job) -> Result<Option<PathBuf>, Failure> {
              use --workers 0 and start them with `herd worker`"
         ))
     })
-}
-
-/// The address at which this machine reaches a listener that may listen on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Passes on what a worker says, and tells the run when it ends.
@@ -139,23 +131,6 @@ impl Processes {
             // Their pipes end, and dropping the watchers kills what is left.
             self.pipes.clear();
             self.watchers.shutdown().await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_all_addresses_is_reached_through_loopback() {
-        for (listening, reached) in [
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-        ] {
-            let listening: SocketAddr = listening.parse().unwrap();
-            assert_eq!(reachable(listening).to_string(), reached);
         }
     }
 }

@@ -4,11 +4,13 @@
 //! - [`start`]: from nothing, or from a checkpoint
 //! - [`plan`]: what `--dry-run` prints
 //! - [`local`]: local worker processes
+//! - [`links`]: where the run is reached, and with which token
 //! - [`display`]: progress on a terminal or in plain lines
 //! - [`serving`]: the server, and how long it outlives the run; [`signals`]: what ends it before
 //! - [`summary`]: what is said at the end
 
 mod display;
+mod links;
 mod local;
 mod plan;
 mod prepare;
@@ -24,17 +26,21 @@ use std::thread;
 use std::time::Duration;
 
 use engine::{Mode, Status};
-use protocol::buffers::Buffers;
+use model::Plan;
 use protocol::{Assignment, RunId, ToWorker, frame};
 use tokio::sync::mpsc;
 
 use crate::cli::{Failure, TrainArgs};
+use crate::config::Job;
+use crate::goals::Span;
+use crate::predict::Input;
 use crate::run::{
-    Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Examiner, Merging,
-    Parts, Tally,
+    About, Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Intake, Live,
+    Merging, Parts, Tally,
 };
 use crate::runs;
-use crate::server::Shared;
+use crate::server::{Access, Dashboard, Invitation, Shared};
+use crate::storage::Audit;
 use crate::tensorboard::{self, TensorBoard};
 use prepare::Prepared;
 use serving::Serving;
@@ -43,6 +49,7 @@ use start::Start;
 use summary::Summary;
 
 pub(crate) use display::eprint_line;
+pub(crate) use links::{Place, places};
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -139,8 +146,7 @@ fn cut_short(ending: Ending) -> Option<Failure> {
 }
 
 async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
-    let Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before } =
-        start;
+    let Start { prepared, engine, master, listener, folder, store, made, tokens, before } = start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
@@ -169,19 +175,27 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let rows = shards.iter().map(|shard| shard.rows).collect();
     let stored = shards.into_iter().map(|shard| (shard.digest, shard.bytes)).collect();
-    let min_workers = job.fleet.workers_at_start();
     let last_record = before.records.last().cloned();
-    let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
-    let buffers = Buffers::default();
-    let examiner = Arc::new(Examiner::new(codec, &table));
-    let shared = Shared::new(
+    let about = about(&job, &plan, folder.path(), engine.status().version.incarnation);
+    let best = before.best.as_ref().map(|best| best.epoch);
+    let live = Arc::new(Live::new(about, &before.records, best));
+    let board = Arc::new(Board::new(live, before.records));
+    let dashboard = Dashboard::new(folder.path().to_owned(), Input::of(&splits.train, &plan));
+    let invitation = links::invitation(address, made.worker.reveal()).to_string();
+    let access = Access {
         tokens,
+        invitation: Invitation::new(made.worker_id, invitation),
+        audit: Audit::of(folder.path()),
+    };
+    let intake = Intake::new(codec, &table);
+    let shared = Shared::new(
+        access,
         assignment,
         stored,
         events.clone(),
         board.clone(),
-        examiner.clone(),
-        buffers.clone(),
+        intake.clone(),
+        dashboard,
     );
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
@@ -207,7 +221,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let data = DataPlane::start(
         master,
         merging,
-        (table, codec, examiner, buffers),
+        (table, codec, intake),
         events.clone(),
         evaluation.work,
         board.clone(),
@@ -216,9 +230,9 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let serving = Serving::start(listener, shared, board.clone());
     // Before anything is said: who has read that a run begins can end it.
     let signals = Signals::catch()?;
-    let mut display = display::Terminal::new(&job, address, (&token, &admin), &path);
+    let mut display = display::Terminal::new(&job, address, &made, &path);
     display.begin(&plan, before.goes_on.as_deref());
-    let mut processes = local::start(worker, &job, address, &token, &events, &display.log())?;
+    let mut processes = local::start(worker, &job, address, &made.local, &events, &display.log())?;
     let mut display: Box<dyn Display> = Box::new(display);
     if let Some(folder) = tensorboard {
         let incarnation = engine.status().version.incarnation;
@@ -273,6 +287,22 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     });
     let summary = summarise(&plan, &path, outcome, ending, &tally, &status, bytes);
     Ok((summary, serving))
+}
+
+/// What does not change while a run goes on, for those who watch.
+fn about(job: &Job, plan: &Plan, folder: &Path, incarnation: u32) -> About {
+    About {
+        name: job.name.clone(),
+        run: runs::name(folder),
+        version_of_herd: env!("CARGO_PKG_VERSION"),
+        mode: job.training.mode,
+        classes: plan.spec().loss.is_cross_entropy(),
+        parameters: plan.parameters(),
+        batch_size: job.training.batch_size,
+        min_workers: job.fleet.workers_at_start(),
+        incarnation,
+        max_seconds: job.training.max_time.map(|Span(time)| time.as_secs_f64()),
+    }
 }
 
 fn join<T>(thread: thread::JoinHandle<T>) -> anyhow::Result<T> {

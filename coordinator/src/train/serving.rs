@@ -50,6 +50,7 @@ impl Serving {
                 Err(_) => self.watched(linger).await,
             }
         }
+        self.board.live().close();
         drop(self.stop);
         // Sessions have ended; what lingers is cut off with the runtime.
         let _ = timeout(END_TIMEOUT, self.server).await;

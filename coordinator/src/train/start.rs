@@ -17,8 +17,9 @@ use crate::cli::{Failure, TrainArgs};
 use crate::goals::{Judge, Span};
 use crate::run::{EpochRecord, Shell, Tally};
 use crate::runs::metrics;
-use crate::server::{self, Role, Tokens};
-use crate::storage::{self, BestRecord, Loaded, RunFolder, Store};
+use crate::server::{self, Tokens};
+use crate::storage::{self, BestRecord, Loaded, RunFolder, Store, TokenRow};
+use crate::tokens::{Role, Secret};
 
 /// A run that is ready to begin or to go on.
 pub(super) struct Start {
@@ -28,13 +29,41 @@ pub(super) struct Start {
     pub(super) listener: TcpListener,
     pub(super) folder: RunFolder,
     pub(super) store: Store,
-    /// Admits workers to the run; made at this start.
-    pub(super) token: String,
-    /// Controls the run; made at this start.
-    pub(super) admin: String,
+    /// The tokens of this start.
+    pub(super) made: Made,
     /// All tokens that admit, those of earlier starts included.
     pub(super) tokens: Tokens,
     pub(super) before: Before,
+}
+
+/// The tokens that a start of the coordinator makes.
+pub(super) struct Made {
+    pub(super) worker: Secret,
+    /// Its number in the run.
+    pub(super) worker_id: u32,
+    pub(super) viewer: Secret,
+    pub(super) admin: Secret,
+    /// For local workers, who die with the coordinator: it is stored and printed nowhere, and who
+    /// takes links back does not end them.
+    pub(super) local: Secret,
+}
+
+impl Made {
+    /// Makes tokens, and commits them with a new start, whose number it says.
+    fn begin(store: &mut Store, listener: &TcpListener) -> anyhow::Result<(Self, u32)> {
+        let [worker, viewer, admin, local] =
+            [Secret::new()?, Secret::new()?, Secret::new()?, Secret::new()?];
+        let rows = [(&worker, Role::Worker), (&viewer, Role::Viewer), (&admin, Role::Admin)];
+        let rows = rows.map(|(secret, role)| TokenRow::new(secret, role));
+        let (incarnation, ids) = store.begin(listener.local_addr()?, &rows)?;
+        let worker_id = ids.first().copied().unwrap_or_default();
+        Ok((Self { worker, worker_id, viewer, admin, local }, incarnation))
+    }
+
+    /// All tokens of the run in this folder, those of earlier starts included.
+    fn and_others(&self, folder: &Path) -> anyhow::Result<Tokens> {
+        Tokens::follow(folder, vec![TokenRow::new(&self.local, Role::Worker)])
+    }
 }
 
 /// What came before this start.
@@ -57,17 +86,15 @@ pub(super) fn new(mut prepared: Prepared, runtime: &Runtime) -> anyhow::Result<S
     let folder = RunFolder::create(&prepared.job)?;
     folder.write_spec(prepared.plan.spec())?;
     let mut store = Store::create(folder.path())?;
-    let token = new_token()?;
-    let hash = blake3::hash(token.as_bytes());
-    let incarnation = store.begin(listener.local_addr()?, &hash)?;
+    let (made, incarnation) = Made::begin(&mut store, &listener)?;
     let engine = Engine::new(prepared.engine_config(incarnation))?;
     let version = Version { incarnation, number: 0 };
     // Taken: a second copy would stay as long as the run.
     let initial = std::mem::take(&mut prepared.initial);
     let master = Master::new(prepared.plan.tensors(), initial, version)?;
     let before = Before { judge: prepared.judge(), ..Before::default() };
-    let (admin, tokens) = tokens(vec![hash])?;
-    Ok(Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before })
+    let tokens = made.and_others(folder.path())?;
+    Ok(Start { prepared, engine, master, listener, folder, store, made, tokens, before })
 }
 
 /// A run that goes on from its newest checkpoint, on the port and with the tokens that it had.
@@ -105,10 +132,8 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
         Some(address) => runtime.block_on(listen_again(address))?,
         None => runtime.block_on(listen(&prepared.job.fleet.listen))?,
     };
-    let token = new_token()?;
-    let hash = blake3::hash(token.as_bytes());
-    let incarnation = store.begin(listener.local_addr()?, &hash)?;
-    let (admin, tokens) = tokens(store.tokens()?)?;
+    let (made, incarnation) = Made::begin(&mut store, &listener)?;
+    let tokens = made.and_others(&path)?;
     let version = Version { incarnation, number: 0 };
     let config = prepared.engine_config(incarnation);
     let table = prepared.plan.tensors();
@@ -142,7 +167,7 @@ pub(super) fn resumed(args: &TrainArgs, run: &Path, runtime: &Runtime) -> anyhow
             (engine, master, folder, Before { best, tally, records, shell, judge, goes_on })
         }
     };
-    Ok(Start { prepared, engine, master, listener, folder, store, token, admin, tokens, before })
+    Ok(Start { prepared, engine, master, listener, folder, store, made, tokens, before })
 }
 
 fn complete(path: &Path) -> anyhow::Error {
@@ -190,25 +215,4 @@ async fn listen_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
         ))
     };
     Ok(bound.map_err(remedy)?)
-}
-
-/// The tokens of a run whose workers' tokens have these hashes, and a new one that controls it.
-fn tokens(workers: Vec<blake3::Hash>) -> anyhow::Result<(String, Tokens)> {
-    let admin = new_token()?;
-    let mut all: Vec<_> = workers.into_iter().map(|hash| (hash, Role::Worker)).collect();
-    all.push((blake3::hash(admin.as_bytes()), Role::Admin));
-    Ok((admin, Tokens::new(all)))
-}
-
-/// 256 random bits that admit to a run. No dash or underscore stands at an end: in front it would look
-/// like a flag, behind it is easily left out when a link is copied.
-fn new_token() -> anyhow::Result<String> {
-    loop {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-        let token = data_encoding::BASE64URL_NOPAD.encode(&bytes);
-        if !token.starts_with(['-', '_']) && !token.ends_with(['-', '_']) {
-            return Ok(token);
-        }
-    }
 }

@@ -29,6 +29,9 @@ enum Step {
     },
     Merge,
     Wait(u64),
+    Pause,
+    Resume,
+    Rate(f64),
 }
 
 fn step() -> impl proptest::strategy::Strategy<Value = Step> {
@@ -47,6 +50,9 @@ fn step() -> impl proptest::strategy::Strategy<Value = Step> {
         10 => Just(Step::Screen { good: true, length: true, norm: 1.0 }),
         10 => Just(Step::Merge),
         3 => (0_u64..40_000_000).prop_map(Step::Wait),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
+        1 => prop_oneof![Just(0.5), Just(0.02), Just(0.0), Just(f64::INFINITY)].prop_map(Step::Rate),
     ]
 }
 
@@ -65,6 +71,9 @@ struct World {
     /// Pulls without an answer: of which version, and with which of the worker's leases.
     asked: BTreeMap<LeaseId, (u64, BTreeSet<LeaseId>)>,
     synchronous: bool,
+    paused: bool,
+    /// Learning rate of the next lease.
+    rate: f64,
 }
 
 impl World {
@@ -72,6 +81,8 @@ impl World {
         Self {
             checker: Checker::new(&config),
             synchronous: config.mode == Mode::Synchronous,
+            paused: false,
+            rate: config.learning_rate,
             asked: BTreeMap::new(),
             engine: Engine::new(config).unwrap(),
             now: 0,
@@ -92,6 +103,8 @@ impl World {
         for action in &actions {
             match action {
                 Action::Lease { worker, lease } => {
+                    assert!(!self.paused, "{} while the run is paused", lease.id);
+                    assert_eq!(lease.learning_rate, self.rate, "{}", lease.id);
                     self.held.insert(lease.id, *worker);
                 }
                 Action::Snapshot { worker, lease, contains, .. } => {
@@ -241,11 +254,25 @@ impl World {
                 self.now += time;
                 self.tell(Event::Tick);
             }
+            Step::Pause => {
+                self.paused = !self.checker.finished;
+                self.tell(Event::Pause);
+                assert_eq!(self.engine.status().paused, self.paused);
+            }
+            Step::Resume => {
+                self.paused = false;
+                self.tell(Event::Resume);
+            }
+            Step::Rate(rate) => {
+                self.rate = if rate > 0.0 && rate.is_finite() { rate } else { self.rate };
+                self.tell(Event::LearningRate { rate });
+            }
         }
     }
 
     /// An honest worker joins and works; the others stay as they are, silent.
     fn finish(&mut self) {
+        self.step(&Step::Resume);
         while !self.screens.is_empty() || !self.versions.is_empty() {
             self.step(&Step::Screen { good: true, length: true, norm: 1.0 });
             self.step(&Step::Merge);

@@ -19,6 +19,8 @@ mod hogwild;
 #[cfg(test)]
 mod maths;
 #[cfg(test)]
+mod pauses;
+#[cfg(test)]
 mod quadratic;
 #[cfg(test)]
 mod restarts;

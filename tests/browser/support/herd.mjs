@@ -16,6 +16,9 @@ export class Herd {
   /** The `http://HOST:PORT` of the page. */
   origin = ''
   token = ''
+  /** The tokens of who watches the run, and of who controls it. */
+  viewer = ''
+  admin = ''
   /** @type {(program: Program) => void} */
   #onProgram = () => {}
 
@@ -35,12 +38,14 @@ export class Herd {
     herd.token = join[2]
     herd.origin = page[1]
     assert.equal(page[2], herd.token, 'both ways of joining carry the same token')
+    herd.viewer = (await herd.program.line(/^watch +http:\/\/[^/\s]+\/#(\S+)$/m))[1]
+    herd.admin = (await herd.program.line(/^admin +http:\/\/[^/\s]+\/#(\S+)$/m))[1]
     return herd
   }
 
   /** Goes on with the run of a coordinator that has ended, where it was. */
-  async resume() {
-    const all = ['train', '--json', '--linger', '0', '--resume', this.folder]
+  async resume({ linger = 0 } = {}) {
+    const all = ['train', '--json', '--linger', String(linger), '--resume', this.folder]
     this.program = new Program('herd', all, path.dirname(this.folder))
     this.#onProgram(this.program)
     const join = await this.program.line(/^join +herd-worker (ws:\S+) --token (\S+)$/m)
@@ -60,6 +65,25 @@ export class Herd {
     if (name) query.set('name', name)
     const question = query.size > 0 ? `?${query}` : ''
     return `${through}/join${question}${token === '' ? '' : `#${token}`}`
+  }
+
+  /** The link to the dashboard; a role's token, or any other, is its end. */
+  dashboard(token = this.viewer) {
+    return `${this.origin}/${token === '' ? '' : `#${token}`}`
+  }
+
+  /** One request to the coordinator as the bearer of a token. */
+  ask(path, { token = this.viewer, ...options } = {}) {
+    const headers = { ...options.headers, authorization: `Bearer ${token}` }
+    return fetch(this.origin + path, { signal: AbortSignal.timeout(STATUS_SECONDS * 1000), ...options, headers })
+  }
+
+  /** The values of `/metrics` without labels: name to number. */
+  async metrics() {
+    const response = await this.ask('/metrics')
+    assert.equal(response.status, 200, 'the coordinator tells its metrics')
+    const lines = (await response.text()).matchAll(/^([a-z_]+) (\S+)$/gm)
+    return new Map(Array.from(lines, ([, name, value]) => [name, Number(value)]))
   }
 
   /** A native worker of this run. */

@@ -1,4 +1,4 @@
-// The join page in one tab, as a test sees and uses it.
+// A page in one tab, as a test sees and uses it; the buttons are those of the join page.
 import { until, within } from './waiting.mjs'
 
 const ACTION_MS = 15_000

@@ -28,6 +28,7 @@ struct Scene {
     version: u64,
     merged_version: u64,
     epochs: u32,
+    paused: bool,
     finished: bool,
 }
 
@@ -46,6 +47,7 @@ pub(crate) fn run(data: &[u8]) {
         version: 0,
         merged_version: 0,
         epochs: 0,
+        paused: false,
         finished: false,
     };
     for _ in 0..EVENTS_MAX {
@@ -138,7 +140,23 @@ impl Scene {
                 self.now = self.engine.wake_at().map_or(self.now, |at| at.max(self.now));
                 Event::Tick
             }
-            _ if input.u8() < 8 => Event::Stop,
+            _ => self.act(input),
+        }
+    }
+
+    /// What whoever controls the run does; mostly nothing, for a long time.
+    fn act(&mut self, input: &mut Input<'_>) -> Event {
+        match input.u8() {
+            0..8 => Event::Stop,
+            8..24 => {
+                self.paused = !self.finished;
+                Event::Pause
+            }
+            24..48 => {
+                self.paused = false;
+                Event::Resume
+            }
+            48..64 => Event::LearningRate { rate: f64::from_bits(input.u64()) },
             _ => {
                 self.now = self.now.plus(u64::from(input.u32()) << (input.u8() % 32));
                 Event::Tick
@@ -183,6 +201,9 @@ impl Scene {
         match action {
             Action::Lease { worker, lease } => {
                 assert!(lease.samples() > 0);
+                assert!(lease.learning_rate.is_finite() && lease.learning_rate >= 0.0);
+                // A deterministic run finishes its round first.
+                assert!(!self.paused || self.config.deterministic, "a lease in a pause");
                 self.leases.push((*worker, lease.id));
             }
             Action::Screen { lease } => self.to_screen.push(*lease),

@@ -67,7 +67,7 @@ fn documented_commands_have_the_flags_they_are_shown_with() {
     for (path, command) in commands("herd") {
         let words: Vec<&str> = command.split_whitespace().skip(1).collect();
         let verb = match words[..] {
-            [group @ ("runs" | "model" | "data"), verb, ..] => vec![group, verb],
+            [group @ ("runs" | "model" | "data" | "token"), verb, ..] => vec![group, verb],
             [verb, ..] => vec![verb],
             [] => continue,
         };

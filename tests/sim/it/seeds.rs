@@ -86,6 +86,9 @@ fn all_that_can_happen_does() {
         "is rotten",
         "LeaseReleased",
         "Stop",
+        "Pause",
+        "Resume",
+        "LearningRate",
         "start 5",
     ];
     let mut missing: Vec<&str> = wanted.to_vec();

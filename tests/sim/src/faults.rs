@@ -49,6 +49,11 @@ impl World {
                 }
             }
             Fault::CrashCoordinator { down } => self.crash_coordinator(down),
+            Fault::Pause { time } => {
+                self.at(before_quiet(self.now, time), Due::Resume);
+                return self.tell(Event::Pause);
+            }
+            Fault::Rate { rate } => return self.tell(Event::LearningRate { rate }),
             Fault::Stop => {
                 self.stopped = self.above.is_some();
                 return self.tell(Event::Stop);

@@ -46,6 +46,8 @@ struct Durable {
     merges: u64,
     norms: Norms,
     parameters: Parameters,
+    /// Learning rate of the next lease.
+    rate: f64,
 }
 
 /// What an event must bring.
@@ -87,6 +89,8 @@ pub(crate) struct Model {
     /// Leases that are merged and not in a version yet.
     pub(crate) undecided: usize,
     pub(crate) finished: bool,
+    /// The version at which the run was paused.
+    paused: Option<u64>,
     durable: Durable,
     /// A run at its start.
     fresh: Durable,
@@ -106,6 +110,7 @@ impl Model {
             merges: 0,
             norms: Norms::default(),
             parameters: Parameters::new(table, values),
+            rate: config.learning_rate,
         };
         Self {
             strategy: config.resolved_strategy(),
@@ -121,6 +126,7 @@ impl Model {
             accumulated: Vec::new(),
             undecided: 0,
             finished: false,
+            paused: None,
             fresh: durable.clone(),
             durable,
             kept: BTreeMap::new(),
@@ -169,6 +175,18 @@ impl Model {
             Event::DeltaReceived { worker, lease } => self.expect_of_delta(*worker, *lease),
             Event::DeltaScreened { lease, finite, length_ok, norm } => {
                 self.expect_of_screening(*lease, *finite, *length_ok, *norm)
+            }
+            Event::Pause => {
+                self.paused = self.paused.or((!self.finished).then_some(self.version));
+                Expected::Anything
+            }
+            Event::Resume => {
+                self.paused = None;
+                Expected::Anything
+            }
+            Event::LearningRate { rate } => {
+                self.durable.rate = *rate;
+                Expected::Anything
             }
             _ => Expected::Anything,
         };
@@ -309,6 +327,12 @@ impl Model {
     fn leased(&mut self, worker: WorkerKey, lease: &Lease) -> Check {
         let id = lease.id;
         ensure!(!self.finished, "ends", "{id} after the end");
+        // A deterministic round is finished, and no other one begun.
+        let deterministic = self.config.deterministic;
+        let pauses = self.paused.is_some_and(|at| !deterministic || at != self.version);
+        ensure!(!pauses, "pauses", "{id} while the run is paused");
+        let rate = self.durable.rate;
+        ensure!(lease.learning_rate == rate, "rates", "{id}: {}, not {rate}", lease.learning_rate);
         let there = self.present.contains(&worker) && !self.away.contains(&worker);
         ensure!(there, "leases", "{id} goes to {worker}, who is gone");
         ensure!(id.incarnation == self.incarnation, "lease names", "{id} is of another start");

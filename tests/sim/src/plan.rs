@@ -61,6 +61,10 @@ pub(crate) enum Fault {
     Stall { time: u64 },
     /// The coordinator's machine fails.
     CrashCoordinator { down: u64 },
+    /// Somebody pauses the run for a while.
+    Pause { time: u64 },
+    /// Somebody changes the learning rate.
+    Rate { rate: f64 },
     /// Somebody stops the run.
     Stop,
     /// A bit of the newest checkpoint changes. Takes effect at the next crash.
@@ -183,6 +187,25 @@ impl Plan {
         }
         self.faults = faults;
         self.draw_special(dice);
+        self.draw_acts();
+    }
+
+    /// What whoever controls the run does. With dice of its own: the other faults of a seed stay.
+    fn draw_acts(&mut self) {
+        let mut dice = Dice::new(self.chance, 4);
+        if dice.chance(0.6) {
+            return;
+        }
+        for _ in 0..dice.between(1, 4) {
+            let time = dice.between(SECOND / 10, 60 * SECOND);
+            self.faults.push((dice.below(self.quiet), Fault::Pause { time }));
+        }
+        // Whoever changed it in one of two runs would change the master, and be right to.
+        let changes = if self.scenario == Scenario::Deterministic { 0 } else { dice.below(4) };
+        for _ in 0..changes {
+            let rate = 0.2 * dice.real();
+            self.faults.push((dice.below(self.quiet), Fault::Rate { rate }));
+        }
     }
 
     /// What makes a scenario's name.

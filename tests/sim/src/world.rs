@@ -44,6 +44,7 @@ pub(crate) enum Due {
     Fault(Fault),
     Revive(usize, u64),
     Start,
+    Resume,
     Quiet,
 }
 
@@ -187,6 +188,7 @@ impl World {
             Due::Fault(fault) => return self.go_wrong(fault),
             Due::Revive(worker, life) => self.revive(worker, life),
             Due::Start => return self.start(),
+            Due::Resume => return self.tell(Event::Resume),
             Due::Quiet => self.grow_quiet(),
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `cargo xtask wasm`: the page that volunteers open, ready to be embedded in `herd`.
+//! `cargo xtask wasm`: the pages for browsers, ready to be embedded in `herd`.
 //!
 //! - [`route`]: a compiler for wasm32
 //! - [`bindgen`]: the worker's module, and the script that loads it
@@ -22,7 +22,14 @@ use crate::workspace::{self, Workspace};
 use bundle::Bundle;
 use route::Route;
 
-/// What the page needs of `web/`, beside the libraries.
+/// The pages, and the bundles that each one names: only who computes loads the module.
+const PAGES: [(&str, &[&str]); 3] = [
+    ("dashboard.html", &["page"]),
+    ("join.html", &["page", "wasm"]),
+    ("try.html", &["page", "wasm"]),
+];
+
+/// What the pages need of `web/`, beside the libraries.
 const PAGE: [&str; 3] = [".css", ".js", ".svg"];
 
 /// Where npm puts uPlot, and the names under which the page finds it.
@@ -112,20 +119,38 @@ pub(crate) fn check_types(workspace: &Workspace) -> Result<()> {
 }
 
 fn write(workspace: &Workspace, dist: &Path, bundles: &[&Bundle]) -> Result<()> {
-    let template = read(&workspace.root.join("web/join.html"))?;
-    let mut html = String::from_utf8(template).context("web/join.html is no UTF-8")?;
-    for bundle in bundles {
-        let (mark, place) = (format!("{{{{{}}}}}", bundle.label()), bundle.place());
-        if !html.contains(&mark) {
-            bail!("web/join.html does not contain {mark}");
-        }
-        html = html.replace(&mark, &format!("/{place}"));
+    let mut pages = Vec::new();
+    for (name, labels) in PAGES {
+        pages.push((name, filled_in(workspace, name, labels, bundles)?));
     }
-    let mut files: Vec<(PathBuf, &[u8])> = vec![("join.html".into(), html.as_bytes())];
+    let mut files: Vec<(PathBuf, &[u8])> =
+        pages.iter().map(|(name, html)| (name.into(), html.as_bytes())).collect();
     for bundle in bundles {
         files.extend(bundle.files());
     }
     bundle::synchronise(dist, &files)
+}
+
+/// A page with the places of its bundles. A mark that is missing, or of no bundle, is a mistake.
+fn filled_in(
+    workspace: &Workspace,
+    name: &str,
+    labels: &[&str],
+    bundles: &[&Bundle],
+) -> Result<String> {
+    let template = read(&workspace.root.join("web").join(name))?;
+    let mut html = String::from_utf8(template).with_context(|| format!("{name} is no UTF-8"))?;
+    for bundle in bundles.iter().filter(|bundle| labels.contains(&bundle.label())) {
+        let (mark, place) = (format!("{{{{{}}}}}", bundle.label()), bundle.place());
+        if !html.contains(&mark) {
+            bail!("web/{name} does not contain {mark}");
+        }
+        html = html.replace(&mark, &format!("/{place}"));
+    }
+    if html.contains("{{") {
+        bail!("web/{name} holds a mark that nothing fills in");
+    }
+    Ok(html)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -152,9 +152,9 @@ fn another_model_is_refused_and_nothing_is_forgotten() {
 fn a_ledger_of_a_newer_herd_is_refused() {
     let (run, _) = run();
     let path = run.path().join("run.db");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let message = Store::open(run.path()).unwrap_err().to_string();
-    assert!(message.contains("another version of Herd (schema 2; this one knows 1)"), "{message}");
+    assert!(message.contains("another version of Herd (schema 3; this one knows 2)"), "{message}");
 }
 
 #[test]

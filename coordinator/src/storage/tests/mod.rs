@@ -3,6 +3,7 @@
 pub(crate) mod course;
 mod damage;
 mod store;
+mod tokens;
 
 use std::fs;
 use std::path::Path;

@@ -229,22 +229,6 @@ fn the_first_checkpoint_may_be_cut_short_too() {
 }
 
 #[test]
-fn starts_tokens_and_addresses_last() {
-    let mut run = Run::new();
-    let tokens = [blake3::hash(b"one"), blake3::hash(b"two")];
-    for (number, token) in (1..).zip(&tokens) {
-        let store = run.store.as_mut().unwrap();
-        let address = format!("127.0.0.1:{number}").parse().unwrap();
-        assert_eq!(store.begin(address, token).unwrap(), number);
-        run.store = None;
-        let store = Store::open(run.path()).unwrap();
-        assert_eq!(store.tokens().unwrap(), tokens[..number as usize]);
-        assert_eq!(store.address().unwrap(), Some(address));
-        run.store = Some(store);
-    }
-}
-
-#[test]
 fn one_coordinator_at_a_time() {
     let run = Run::new();
     let message = Store::open(run.path()).unwrap_err().to_string();

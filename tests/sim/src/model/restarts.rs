@@ -69,6 +69,7 @@ impl Model {
         self.open.clear();
         self.units.clear();
         self.present.clear();
+        self.paused = None;
         self.away.clear();
         self.version = 0;
         self.makers.clear();

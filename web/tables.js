@@ -1,0 +1,62 @@
+/** From a run's figures to the columns that charts draw: over samples, or over time. */
+/** @import { HistoryPoint } from './answers.d.ts' */
+/** @import { EpochRecord } from './types.d.ts' */
+import uPlot from './uplot.js'
+import * as words from './words.js'
+
+/** @typedef {'samples' | 'seconds'} Over */
+/** @typedef {{ x: number[], series: (number | null)[][] }} Table */
+/** Points of a curve are samples, loss and, on the dashboard, seconds.
+ * @typedef {{ curve: (readonly number[])[], records: EpochRecord[] }} Course */
+
+/** Training loss, and validation loss where it was measured. @param {Course} course @param {Over} over @returns {Table} */
+export function lossTable({ curve, records }, over) {
+  const place = over === 'samples' ? 0 : 2
+  const line = curve.map((point) => [point[place], point[1]])
+  const seen = placed(records, over).map(([x, record]) => [x, record.validation_loss])
+  const training = columns(line)
+  const validation = columns(seen)
+  if (training[0].length === 0 && validation[0].length === 0) return { x: [], series: [] }
+  const [x, ...series] = uPlot.join([training, validation])
+  return { x: Array.from(x), series: series.map((values) => Array.from(values, (value) => value ?? null)) }
+}
+
+/** What the run is judged by, next to its loss.
+ * @param {EpochRecord[]} records @param {Over} over
+ * @returns {{ name: string, table: Table, accuracy: boolean } | null} */
+export function metricTable(records, over) {
+  const accuracy = records.some((record) => words.known(record.validation_accuracy))
+  const value = (/** @type {EpochRecord} */ record) =>
+    accuracy ? record.validation_accuracy : record.validation_mae
+  const [x, y] = columns(placed(records, over).map(([place, record]) => [place, value(record)]))
+  if (x.length === 0) return null
+  const name = accuracy ? 'Validation accuracy' : 'Validation mean absolute error'
+  return { name, accuracy, table: { x, series: [y] } }
+}
+
+/** Samples per second over time. @param {HistoryPoint[]} history @returns {Table} */
+export function speedTable(history) {
+  const [x, y] = columns(history)
+  return { x, series: x.length > 0 ? [y] : [] }
+}
+
+/** Each epoch's record with where it stands: the samples of the run up to its end, or the time.
+ * @param {(EpochRecord & { end?: number })[]} records @param {Over} over @returns {[number, EpochRecord][]} */
+function placed(records, over) {
+  let end = 0
+  return records.map((record) => {
+    // Who keeps only some of the records has written down where each one stands.
+    end = record.end ?? end + record.samples
+    return [over === 'samples' ? end : record.seconds, record]
+  })
+}
+
+/** uPlot wants columns, ascending in x, each x once; what is no number is left out.
+ * @param {(readonly (number | null | undefined)[])[]} points @returns {[number[], number[]]} */
+function columns(points) {
+  /** @type {Map<number, number>} */
+  const byX = new Map()
+  for (const [x, y] of points) if (words.known(x) && words.known(y)) byX.set(x, y)
+  const sorted = Array.from(byX).sort(([a], [b]) => a - b)
+  return [sorted.map(([x]) => x), sorted.map(([, y]) => y)]
+}
