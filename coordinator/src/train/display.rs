@@ -1,7 +1,6 @@
 //! Progress: a bar on a terminal, plain lines elsewhere. All of it on standard error.
 
 use std::io::IsTerminal;
-use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use model::Plan;
 use qrcode::render::unicode;
 use qrcode::{EcLevel, QrCode};
 
+use super::reach::Reach;
 use super::summary::{grouped, percent};
 use crate::config::Job;
 use crate::run::{Display, EpochRecord, Tally};
@@ -56,10 +56,10 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// A display for a run that listens on `address` and has these tokens for workers and its admin.
+    /// A display for a run that is reached so and has these tokens for workers and its admin.
     pub(super) fn new(
         job: &Job,
-        address: SocketAddr,
+        reach: &Reach,
         (token, admin): (&str, &str),
         folder: &Path,
     ) -> Self {
@@ -73,14 +73,17 @@ impl Terminal {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let reached = elsewhere(address);
+        let network = reach.network();
         let mut head = vec![
             format!("run     {} in {}", job.name, folder.display()),
-            format!("join    herd-worker ws://{reached} --token {token}"),
+            format!("join    {}", reach.worker(&network, token)),
         ];
-        head.extend(page_lines(reached, token));
+        head.extend(page_lines(reach, token));
         if crate::server::page_is_built() {
-            head.push(format!("watch   http://{reached}/#{admin}"));
+            head.push(format!("watch   {}", reach.watch(&network, admin)));
+        }
+        if let Some(fingerprint) = reach.fingerprint() {
+            head.push(format!("tls     self-signed, SHA-256 {fingerprint}"));
         }
         let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
@@ -105,21 +108,24 @@ impl Terminal {
 }
 
 /// The link that volunteers open, and the same as a picture for phones.
-fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
+fn page_lines(reach: &Reach, token: &str) -> Vec<String> {
     if !crate::server::page_is_built() {
         let remedy = "not in this build of herd: run `cargo xtask wasm` and build again";
         return vec![format!("page    {remedy}")];
     }
-    let link = format!("http://{address}/join#{token}");
+    let link = reach.page(&reach.network(), token);
     let mut lines = vec![format!("page    {link}")];
     // A phone cannot open a link to this machine's own loopback.
-    if address.ip().is_loopback() {
+    if reach.is_here_only() {
         lines.push(
             "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
         );
     }
+    if reach.has_two() {
+        lines.push(format!("here    {}", reach.page(&reach.here(), token)));
+    }
     let terminal = std::io::stderr().is_terminal();
-    if (terminal || !address.ip().is_loopback())
+    if (terminal || !reach.is_here_only())
         && let Ok(code) = QrCode::with_error_correction_level(&link, EcLevel::L)
     {
         let picture = code.render::<unicode::Dense1x2>().build();
@@ -128,25 +134,6 @@ fn page_lines(address: SocketAddr, token: &str) -> Vec<String> {
         lines.extend(picture.lines().map(|row| format!("        {before}{row}{after}")));
     }
     lines
-}
-
-/// The address at which other machines reach a listener that may listen on all addresses.
-fn elsewhere(address: SocketAddr) -> SocketAddr {
-    if !address.ip().is_unspecified() {
-        return address;
-    }
-    // Connecting a datagram socket sends nothing; it only asks the system for a route. The
-    // addresses are those reserved for documentation.
-    let (any, far) = if address.is_ipv4() {
-        ("0.0.0.0:0", "192.0.2.1:9")
-    } else {
-        ("[::]:0", "[2001:db8::1]:9")
-    };
-    let route = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect(far)?;
-        socket.local_addr()
-    });
-    route.map_or(address, |route| SocketAddr::new(route.ip(), address.port()))
 }
 
 impl Display for Terminal {

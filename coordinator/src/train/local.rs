@@ -1,7 +1,6 @@
 //! Local worker processes: this program itself, as `herd worker`. They hold the reading end of a
 //! pipe: when the coordinator dies, however it dies, the pipe ends and they end with it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -28,21 +27,20 @@ pub(super) struct Processes {
     pipes: Vec<ChildStdin>,
 }
 
-/// Starts the job's local workers.
+/// Starts the job's local workers, which reach the run at `address`, without TLS.
 ///
 /// # Errors
 /// When a worker does not start.
 pub(super) fn start(
     program: Option<PathBuf>,
     job: &Job,
-    address: SocketAddr,
+    address: &str,
     token: &str,
     events: &mpsc::Sender<ControlEvent>,
     log: &Log,
 ) -> anyhow::Result<Processes> {
     let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
     let Some(program) = program else { return Ok(processes) };
-    let address = reachable(address);
     let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
     for number in 1..=job.fleet.workers {
         let name = format!("local-{number}");
@@ -87,16 +85,6 @@ pub(super) fn program(job: &Job) -> Result<Option<PathBuf>, Failure> {
     })
 }
 
-/// The address at which this machine reaches a listener that may listen on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 /// Passes on what a worker says, and tells the run when it ends.
 async fn watch(
     mut child: Child,
@@ -139,23 +127,6 @@ impl Processes {
             // Their pipes end, and dropping the watchers kills what is left.
             self.pipes.clear();
             self.watchers.shutdown().await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_all_addresses_is_reached_through_loopback() {
-        for (listening, reached) in [
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-        ] {
-            let listening: SocketAddr = listening.parse().unwrap();
-            assert_eq!(reachable(listening).to_string(), reached);
         }
     }
 }
