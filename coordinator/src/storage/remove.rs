@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use super::StorageError;
 use super::database::LEDGER;
 use super::files::CHECKPOINTS;
-use super::folder::{BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
+use super::folder::{
+    BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD, TLS_CERTIFICATE,
+    TLS_KEY,
+};
 use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
-const FILES: [&str; 6] = [REPORT, BEST, FINAL, LEDGER, SPEC, METRICS];
+const FILES: [&str; 8] = [REPORT, BEST, FINAL, TLS_KEY, TLS_CERTIFICATE, LEDGER, SPEC, METRICS];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];

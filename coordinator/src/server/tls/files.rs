@@ -82,14 +82,15 @@ fn text(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Tls, own};
+    use super::super::Tls;
     use super::*;
+    use crate::storage::{TLS_CERTIFICATE, TLS_KEY};
 
     /// A certificate and key in a folder, and the files that they are.
     fn made(folder: &Path) -> Files {
         std::fs::create_dir_all(folder).unwrap();
         Tls::self_signed(folder, &["localhost".to_owned()]).unwrap();
-        Files { certificate: folder.join(own::CERTIFICATE), key: folder.join(own::KEY) }
+        Files { certificate: folder.join(TLS_CERTIFICATE), key: folder.join(TLS_KEY) }
     }
 
     #[test]

@@ -10,12 +10,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::{Files, TlsError};
-
-/// The certificate's file in a run's folder.
-pub(super) const CERTIFICATE: &str = "tls-cert.pem";
-
-/// The file of its private key, which only its owner may read.
-pub(super) const KEY: &str = "tls-key.pem";
+use crate::storage::{TLS_CERTIFICATE, TLS_KEY};
 
 /// Bytes of a line in a PEM file.
 const PEM_LINE: usize = 64;
@@ -30,7 +25,7 @@ pub(super) fn certificate(
     names: &[String],
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    let files = Files { certificate: folder.join(CERTIFICATE), key: folder.join(KEY) };
+    let files = Files { certificate: folder.join(TLS_CERTIFICATE), key: folder.join(TLS_KEY) };
     // The key is written last: with it, both are complete.
     if !files.key.exists() {
         make(&files, names)?;
@@ -105,11 +100,11 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(folder.path().join(KEY)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(folder.path().join(TLS_KEY)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
         // A certificate without its key is one that was not finished.
-        std::fs::remove_file(folder.path().join(KEY)).unwrap();
+        std::fs::remove_file(folder.path().join(TLS_KEY)).unwrap();
         let anew = Tls::self_signed(folder.path(), &names).unwrap();
         assert_ne!(anew.fingerprint(), first.fingerprint());
     }
