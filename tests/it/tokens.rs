@@ -178,7 +178,7 @@ fn each_role_may_do_its_own_and_nothing_else() {
     assert!(answered.contains("cache-control: no-store"), "{answered}");
     let body: Value = serde_json::from_str(body).unwrap();
     let links = body["links"].as_array().unwrap();
-    let Invitation { address, token } = &head.invitation;
+    let Invitation { address, token, .. } = &head.invitation;
     let host = head.invitation.host();
     assert_eq!((links.len(), &links[0]["label"]), (1, &"this machine".into()), "{body}");
     assert_eq!(links[0]["worker"], format!("herd-worker {address} --token {token}"));

@@ -9,7 +9,7 @@ use super::{Denied, Role, Secret};
 use crate::cli::{Failure, TokenListArgs, TokenMakeArgs, TokenRevokeArgs, aligned, answer};
 use crate::goals::Span;
 use crate::storage::{Audit, RunLock, TokenBook, TokenRow, find_run};
-use crate::train::{Place, eprint_line, places};
+use crate::train::{Place, eprint_line, places_of};
 
 /// Longest note, in characters: it stands in a line of a table.
 const NOTE_CHARACTERS_MAX: usize = 60;
@@ -33,7 +33,7 @@ pub fn make(args: &TokenMakeArgs) -> anyhow::Result<()> {
     Audit::of(&folder).note(None, &format!("made token {id} for a {role}{until}"));
     // The outermost place, as `herd train` prints it.
     let address = book.address()?.and_then(|address| address.parse::<SocketAddr>().ok());
-    let place = address.and_then(|address| places(address).pop());
+    let place = address.and_then(|address| places_of(&folder, address).pop());
     let links = place.map(|place| links(&place, role, secret.reveal())).unwrap_or_default();
     if args.json {
         let links: serde_json::Map<String, Value> =

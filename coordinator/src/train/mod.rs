@@ -3,17 +3,20 @@
 //! - [`prepare`]: job, data and model are read and checked before anything starts
 //! - [`start`]: from nothing, or from a checkpoint
 //! - [`plan`]: what `--dry-run` prints
+//! - [`certificate`]: what connections are encrypted with; [`reach`]: links and commands that lead here
 //! - [`local`]: local worker processes
 //! - [`links`]: where the run is reached, and with which token
 //! - [`display`]: progress on a terminal or in plain lines
 //! - [`serving`]: the server, and how long it outlives the run; [`signals`]: what ends it before
 //! - [`summary`]: what is said at the end
 
+mod certificate;
 mod display;
 mod links;
 mod local;
 mod plan;
 mod prepare;
+mod reach;
 mod serving;
 mod signals;
 mod start;
@@ -39,17 +42,20 @@ use crate::run::{
     Merging, Parts, Tally,
 };
 use crate::runs;
-use crate::server::{Access, Dashboard, Invitation, Shared};
+use crate::server::{self, Access, Dashboard, Invitation, Shared};
 use crate::storage::Audit;
 use crate::tensorboard::{self, TensorBoard};
+use certificate::Renewal;
 use prepare::Prepared;
+use reach::Reach;
 use serving::Serving;
 use signals::Signals;
 use start::Start;
 use summary::Summary;
 
 pub(crate) use display::eprint_line;
-pub(crate) use links::{Place, places};
+pub(crate) use links::Place;
+pub(crate) use reach::places_of;
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -60,6 +66,9 @@ const FIRST_INCARNATION: u32 = 1;
 
 /// How long the server may take to end its last connections.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where this machine's own workers reach a run that speaks TLS.
+const LOCAL_WORKERS: &str = "127.0.0.1:0";
 
 /// Events that may wait for the control task; sessions wait when it is full.
 const EVENTS_MAX: usize = 1024;
@@ -150,7 +159,17 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
-    let address = listener.local_addr()?;
+    let tls = certificate::of_run(&job.server, folder.path())?;
+    let reach = Reach::new(listener.local_addr()?, tls.as_deref(), &job.server);
+    // Workers of this machine need no TLS, nor a certificate that may change.
+    let local = match &tls {
+        Some(_) if worker.is_some() => Some(server::listen(LOCAL_WORKERS).await?),
+        _ => None,
+    };
+    let local_address = match &local {
+        Some(listener) => listener.local_addr()?.to_string(),
+        None => reach.here(),
+    };
     let table = plan.tensors().clone();
     let codec = job.training.codec;
     let spec = plan.spec().to_json();
@@ -181,7 +200,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let live = Arc::new(Live::new(about, &before.records, best));
     let board = Arc::new(Board::new(live, before.records));
     let dashboard = Dashboard::new(folder.path().to_owned(), Input::of(&splits.train, &plan));
-    let invitation = links::invitation(address, made.worker.reveal()).to_string();
+    let invitation = links::invitation(&reach.places(), made.worker.reveal()).to_string();
     let access = Access {
         tokens,
         invitation: Invitation::new(made.worker_id, invitation),
@@ -196,7 +215,8 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         board.clone(),
         intake.clone(),
         dashboard,
-    );
+    )
+    .reached_by(&job.server);
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
@@ -227,12 +247,18 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         board.clone(),
     )?;
 
-    let serving = Serving::start(listener, shared, board.clone());
+    let renewal = Renewal::catch(tls.as_ref());
+    let serving = Serving::start((listener, tls), local, shared, board.clone());
     // Before anything is said: who has read that a run begins can end it.
     let signals = Signals::catch()?;
-    let mut display = display::Terminal::new(&job, address, &made, &path);
+    certificate::warn(&job.server, &reach);
+    let mut display = display::Terminal::new(&job, &reach, &made, &path);
     display.begin(&plan, before.goes_on.as_deref());
-    let mut processes = local::start(worker, &job, address, &made.local, &events, &display.log())?;
+    if let Some(renewal) = renewal {
+        tokio::spawn(renewal.keep(display.log(), events.downgrade()));
+    }
+    let mut processes =
+        local::start(worker, &job, &local_address, &made.local, &events, &display.log())?;
     let mut display: Box<dyn Display> = Box::new(display);
     if let Some(folder) = tensorboard {
         let incarnation = engine.status().version.incarnation;
