@@ -100,6 +100,9 @@ if (token === '') {
   setText(box('ask-text'), 'A link to the dashboard ends in # and a token. Paste the link, or the token alone: herd train prints it.')
 } else {
   live = new Live(api, { onEvent: hear, onRole: hearRole, onChange: render })
-  setInterval(render, TICK_MS)
+  // News draw the page; without any, only the time to the next attempt runs down.
+  setInterval(() => {
+    if (live?.until !== null) render()
+  }, TICK_MS)
 }
 render()

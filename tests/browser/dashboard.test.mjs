@@ -101,7 +101,7 @@ async function assertWorker(tab, worker) {
   assert.equal(await cell('rejected'), 0, `${worker.name}: refused`)
 }
 
-scenario('an admin pauses, resumes, stores, changes the rate, sends away and stops', { minutes: 3 }, async (stage) => {
+scenario('an admin pauses, resumes, stores, changes the rate, removes and stops', { minutes: 3 }, async (stage) => {
   const herd = await endless(stage)
   const tab = await dashboard(stage, herd, { token: herd.admin })
   stage.worker(herd, 'Ada')
@@ -164,7 +164,7 @@ scenario('a viewer sees all and controls nothing', { minutes: 3 }, async (stage)
   await until('the worker is listed', async () => (await tab.page.locator('#fleet-body tr').count()) === 1)
   assert.ok(!(await tab.id('control').isVisible()), 'no controls')
   assert.ok(!(await tab.id('invite').isVisible()), 'no link to hand on')
-  assert.equal(await tab.page.locator('#fleet-body button').count(), 0, 'nobody can be sent away')
+  assert.equal(await tab.page.locator('#fleet-body button').count(), 0, 'nobody can be removed')
   for (const token of [herd.viewer, herd.token]) {
     for (const [what, body] of ORDERS) assert.equal((await order(herd, what, body, token)).status, 403, what)
     for (const path of ['/v1/join', '/v1/runs']) assert.equal((await herd.ask(path, { token })).status, 403, path)
