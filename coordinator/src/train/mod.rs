@@ -193,6 +193,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         train: splits.train,
         validation: splits.validation,
         test: splits.test,
+        live: board.live().clone(),
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;
