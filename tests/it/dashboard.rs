@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use model::{Plan, Predictor, Spec};
-use protocol::message::{Outcome, ToWorker};
-use protocol::{Digest, ToCoordinator};
+use protocol::{Digest, Outcome, ToCoordinator, ToWorker};
 use serde_json::{Value, json};
 use tests::dashboard::Client;
 use tests::process::{Finished, Invitation, Running, herd};
@@ -183,7 +182,7 @@ fn a_pause_stops_the_samples_and_the_run_ends_complete() {
     assert!(number(&still["samples"]) < 3.0 * ROWS as f64, "it was paused too late: {still}");
     assert_eq!(still["seconds_left"], Value::Null);
     // Nothing happens, and yet somebody who watches hears of it.
-    watching.next().expect("a sign of life");
+    watching.read().expect("a sign of life");
     let later = &watching.seen.view;
     assert_eq!((&later["samples"], &later["seconds"]), (&still["samples"], &still["seconds"]));
     assert_eq!(later["state"], "paused");

@@ -207,7 +207,7 @@ impl Watching {
     /// # Panics
     /// When nothing comes in time, or what comes is no event.
     #[track_caller]
-    pub fn next(&mut self) -> Option<()> {
+    pub fn read(&mut self) -> Option<()> {
         loop {
             while let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
@@ -230,7 +230,7 @@ impl Watching {
         let deadline = Instant::now() + TIMEOUT;
         while !wanted(&self.seen.view) {
             assert!(Instant::now() < deadline, "never {what}: {}", self.seen.view);
-            assert!(self.next().is_some(), "the stream ends, and never {what}: {}", self.seen.view);
+            assert!(self.read().is_some(), "the stream ends, and never {what}: {}", self.seen.view);
         }
         self.seen.view.clone()
     }

@@ -131,6 +131,7 @@ fn report(folder: &Path, result: Option<serde_json::Value>) {
 fn cut_short(ending: Ending) -> Option<Failure> {
     match ending {
         Ending::Interrupted => Some(Failure::Interrupted),
+        Ending::Stopped => Some(Failure::Stopped),
         Ending::Restarting => Some(Failure::Terminated),
         Ending::Deserted(reason) => Some(Failure::Network(reason)),
         Ending::Complete
