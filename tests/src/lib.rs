@@ -1,12 +1,14 @@
 //! What the integration tests share.
 //!
 //! - [`coordinator`]: `herd train` for programs that load it
+//! - [`dashboard`]: requests and the stream of whoever watches or controls a run
 //! - [`digits`]: the default job, its rows, its settings
 //! - [`fleet`]: engine, merge functions and real worker sessions in one process, in virtual time
 //! - [`process`]: `herd` and `herd-worker` as real processes; [`random`]: seeds that are printed
 //! - [`raw`]: WebSockets and HTTP as bare bytes; [`stranger`]: a session that says what it is told
 
 pub mod coordinator;
+pub mod dashboard;
 pub mod digits;
 pub mod fleet;
 pub mod process;
