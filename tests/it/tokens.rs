@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -49,7 +48,7 @@ impl Head {
     /// The status and the whole answer to a request with this token.
     #[track_caller]
     fn ask(&self, what: &str, token: Option<&str>) -> (u16, String) {
-        ask(raw::tcp(&self.invitation), what, token)
+        ask(&self.invitation, what, token)
     }
 
     /// Waits until a request with this token is answered so.
@@ -84,11 +83,13 @@ impl Head {
 }
 
 #[track_caller]
-fn ask(mut stream: TcpStream, what: &str, token: Option<&str>) -> (u16, String) {
+fn ask(invitation: &Invitation, what: &str, token: Option<&str>) -> (u16, String) {
+    let mut stream = raw::tcp(invitation);
     let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n"));
     let bearer = bearer.unwrap_or_default();
-    let rest = "host: x\r\nconnection: close\r\ncontent-length: 0\r\n";
-    let request = format!("{what} HTTP/1.1\r\n{rest}{bearer}\r\n");
+    let host = invitation.host();
+    let rest = "connection: close\r\ncontent-length: 0\r\n";
+    let request = format!("{what} HTTP/1.1\r\nhost: {host}\r\n{rest}{bearer}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let answer = raw::answer(&mut stream).unwrap();
     let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
