@@ -36,7 +36,8 @@ function render() {
   if (!feed.view) return
   controls.show(feed.view)
   const model = element('get-model', HTMLButtonElement)
-  model.disabled = feed.view.best === null
+  // Without validation the network of the end is the one to take.
+  model.disabled = feed.view.best === null && feed.view.state !== 'ended'
   setText(box('model-hint'), model.disabled ? 'none is kept yet' : '')
 }
 

@@ -222,7 +222,7 @@ scenario('without a token the page asks for one', { allow: [/console error: .*\b
 })
 
 scenario('model and metrics can be taken away', { minutes: 3 }, async (stage) => {
-  const job = await irisJob(stage.folder, { epochs: 20 })
+  const job = await irisJob(stage.folder, { epochs: 20, validation: 0.2 })
   const herd = await stage.herd({ job, linger: 15 })
   const tab = await dashboard(stage, herd)
   await tab.untilState('waiting')

@@ -116,7 +116,7 @@ scenario('a row gets the answer of herd predict', { minutes: 3 }, async (stage) 
 })
 
 scenario('before there is a model the page waits, and goes on by itself', { minutes: 3 }, async (stage) => {
-  const job = await irisJob(stage.folder, { epochs: 40 })
+  const job = await irisJob(stage.folder, { epochs: 2000, validation: 0.2 })
   const herd = await stage.herd({ job, linger: 30 })
   const tab = await trial(stage, herd)
   await tab.untilState('waiting')
