@@ -33,7 +33,6 @@ use super::{Role, Shared};
 use crate::predict::Input;
 use crate::run::Viewer;
 use crate::runs;
-use crate::storage::{BEST, FINAL};
 use predictor::Described;
 
 /// Who may look at everything.
@@ -58,12 +57,6 @@ impl Dashboard {
     #[must_use]
     pub fn new(folder: PathBuf, input: Input) -> Self {
         Self { folder, input, described: Described::default() }
-    }
-
-    /// The best model so far or, of a run without validation, the one of its end.
-    fn model(&self) -> PathBuf {
-        let best = self.folder.join(BEST);
-        if best.is_file() { best } else { self.folder.join(FINAL) }
     }
 }
 
