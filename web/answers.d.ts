@@ -125,8 +125,9 @@ export interface Column {
 /** Answer of `GET /v1/predictor`. */
 export interface PredictorInfo {
   spec: unknown
-  version: number
-  epoch: number
+  /** Nothing where validation chose none: it is the network of the end. */
+  version: number | null
+  epoch: number | null
   digest: string
   classes: string[] | null
   input:

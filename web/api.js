@@ -1,5 +1,5 @@
 /** Requests to the coordinator with the token of this tab, and what its refusals mean in words. */
-import { sentence } from './words.js'
+import { clean, sentence } from './words.js'
 
 const TIMEOUT_MS = 15_000
 
@@ -52,7 +52,7 @@ export class Api {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     })
     const answer = await response.json().catch(() => ({}))
-    return sentence(answer.done, 300) || 'Done.'
+    return clean(answer.done, 300) || 'Done.'
   }
 }
 

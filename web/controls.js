@@ -69,12 +69,12 @@ export class Controls {
     if (sure) await this.#order('stop')
   }
 
-  /** Sends a worker away, after a question. @param {number} worker @param {string} name */
+  /** Removes a worker, after a question. @param {number} worker @param {string} name */
   async remove(worker, name) {
     const sure = await ask({
-      title: 'Send this worker away?',
+      title: 'Remove this worker?',
       text: `${name} loses its connection and gives its work back. What it has contributed stays.`,
-      yes: 'Send it away',
+      yes: 'Remove it',
     })
     if (sure) await this.#order('kick', { worker })
   }

@@ -3,7 +3,7 @@
 /** @import { Live } from './live.js' */
 /** @import { LiveEvent, View } from './answers.d.ts' */
 /** @import { Notice } from './types.d.ts' */
-/** @import { Over } from './tables.js' */
+/** @import { Over, Table } from './tables.js' */
 import { Chart } from './chart.js'
 import { CourseView } from './course.js'
 import { box, element, figure, setRows, setText, show } from './dom.js'
@@ -57,8 +57,9 @@ export class DashboardView {
     this.#head(view, live)
     this.#headline(view)
     this.#course.show(feed, this.over)
-    this.#speed.show(speedTable(feed.history), 'seconds')
-    setText(box('speed-words'), speedWords(feed))
+    const speeds = speedTable(feed.history)
+    this.#speed.show(speeds, 'seconds')
+    setText(box('speed-words'), speedWords(view, speeds))
     this.#showEvents(feed.events)
     this.#fleet.show(view.workers)
     setText(box('fleet-words'), fleetWords(view))
@@ -194,7 +195,8 @@ function headline({ test, best, classes, samples, state }) {
   if (best && words.known(best.value)) {
     const accuracy = classes && /accuracy/.test(best.metric)
     const text = accuracy ? words.percent(best.value, 2) : words.loss(best.value)
-    return { title: `Best ${words.clean(best.metric, 40)}`, text, value: best.value, words: `In epoch ${words.count(best.epoch)}; this model is kept.` }
+    const title = best.metric.charAt(0).toUpperCase() + words.clean(best.metric, 40).slice(1)
+    return { title, text, value: best.value, words: `In epoch ${words.count(best.epoch)}, the best so far: this network is kept.` }
   }
   const hint = state === 'ended' ? '' : 'The first figures of quality come with the first epoch.'
   return { title: 'Samples trained', text: words.count(samples), value: samples, words: hint }
@@ -204,13 +206,13 @@ function headline({ test, best, classes, samples, state }) {
 function bestWords(best) {
   if (!best) return ''
   const value = /accuracy/.test(best.metric) ? words.percent(best.value, 2) : words.loss(best.value)
-  return `Best ${words.clean(best.metric, 40)} ${value}, in epoch ${words.count(best.epoch)}.`
+  return `The network of epoch ${words.count(best.epoch)}: ${words.clean(best.metric, 40)} ${value}.`
 }
 
-/** @param {Feed} feed */
-function speedWords({ history, view }) {
-  if (history.length === 0 || !view) return 'Comes once samples have been merged.'
-  const most = history.reduce((best, [, speed]) => Math.max(best, speed), 0)
+/** @param {View} view @param {Table} speeds */
+function speedWords(view, { series: [speeds] }) {
+  if (!speeds) return 'Comes once samples have been merged.'
+  const most = speeds.filter(words.known).reduce((a, b) => Math.max(a, b), 0)
   return `${words.rate(view.mean_samples_per_second)} on average, ${words.rate(most)} at its best.`
 }
 

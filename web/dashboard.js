@@ -36,7 +36,8 @@ function render() {
   if (!feed.view) return
   controls.show(feed.view)
   const model = element('get-model', HTMLButtonElement)
-  model.disabled = feed.view.best === null
+  // Without validation the network of the end is the one to take.
+  model.disabled = feed.view.best === null && feed.view.state !== 'ended'
   setText(box('model-hint'), model.disabled ? 'none is kept yet' : '')
 }
 
@@ -100,6 +101,9 @@ if (token === '') {
   setText(box('ask-text'), 'A link to the dashboard ends in # and a token. Paste the link, or the token alone: herd train prints it.')
 } else {
   live = new Live(api, { onEvent: hear, onRole: hearRole, onChange: render })
-  setInterval(render, TICK_MS)
+  // News draw the page; without any, only the time to the next attempt runs down.
+  setInterval(() => {
+    if (live?.until !== null) render()
+  }, TICK_MS)
 }
 render()

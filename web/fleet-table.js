@@ -38,7 +38,7 @@ export class FleetTable {
     this.#makeHead()
   }
 
-  /** With a last column that sends a worker away, or without. @param {boolean} admin */
+  /** With a last column that removes a worker, or without. @param {boolean} admin */
   set admin(admin) {
     if (admin === this.#admin) return
     this.#admin = admin
@@ -51,7 +51,7 @@ export class FleetTable {
     const heads = COLUMNS.map((column) => cell('th', column.head))
     if (this.#admin) {
       const last = cell('th', '')
-      last.append(Object.assign(document.createElement('span'), { className: 'unseen', textContent: 'Send away' }))
+      last.append(Object.assign(document.createElement('span'), { className: 'unseen', textContent: 'Remove' }))
       heads.push(last)
     }
     for (const head of heads) head.setAttribute('role', 'columnheader')
@@ -99,7 +99,7 @@ export class FleetTable {
     made.dataset.key = 'remove'
     const button = document.createElement('button')
     button.type = 'button'
-    button.textContent = 'Send away'
+    button.textContent = 'Remove'
     button.addEventListener('click', () => {
       const name = button.closest('tr')?.querySelector('bdi')?.textContent ?? ''
       this.#onRemove(number, name)
@@ -127,7 +127,7 @@ export class FleetTable {
     const remove = row.querySelector('button')
     if (remove) {
       remove.disabled = worker.state === 'gone'
-      const label = `Send ${words.clean(worker.name, 60) || `worker ${worker.number}`} away`
+      const label = `Remove ${words.clean(worker.name, 60) || `worker ${worker.number}`}`
       if (remove.getAttribute('aria-label') !== label) remove.setAttribute('aria-label', label)
     }
   }

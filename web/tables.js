@@ -4,6 +4,10 @@
 import uPlot from './uplot.js'
 import * as words from './words.js'
 
+/** A speed is a mean over at least so long, and over such a part of a long run. */
+const WINDOW_SECONDS = 10
+const WINDOWS = 60
+
 /** @typedef {'samples' | 'seconds'} Over */
 /** @typedef {{ x: number[], series: (number | null)[][] }} Table */
 /** Points of a curve are samples, loss and, on the dashboard, seconds.
@@ -34,9 +38,27 @@ export function metricTable(records, over) {
   return { name, accuracy, table: { x, series: [y] } }
 }
 
-/** Samples per second over time. @param {HistoryPoint[]} history @returns {Table} */
+/** Samples per second over time, as means over some seconds: units are merged whole, so that the speed of a moment
+ * leaps. @param {HistoryPoint[]} history @returns {Table} */
 export function speedTable(history) {
-  const [x, y] = columns(history)
+  const window = Math.max(WINDOW_SECONDS, (history.at(-1)?.[0] ?? 0) / WINDOWS)
+  /** @type {{ end: number, samples: number }[]} The stretches of the window. */
+  const open = []
+  let [before, samples, start] = [0, 0, 0]
+  const [x, y] = columns(
+    history.map(([end, speed]) => {
+      open.push({ end, samples: speed * (end - before) })
+      samples += speed * (end - before)
+      before = end
+      for (let first = open[0]; first && open.length > 1 && end - start > window; first = open[0]) {
+        if (end - first.end < window / 2) break
+        samples -= first.samples
+        start = first.end
+        open.shift()
+      }
+      return [end, end > start ? Math.max(0, samples) / (end - start) : null]
+    }),
+  )
   return { x, series: x.length > 0 ? [y] : [] }
 }
 

@@ -124,14 +124,20 @@ function showRun(status) {
   if (host?.info) setState(over ? 'ended' : status.state, over ? 'Trained' : 'In training')
 }
 
+/** Asking for what is not there yet would be an error. The first network is kept after an epoch that was validated,
+ * or at the end. @param {Status} status */
+function hasModel({ state, records }) {
+  return state === 'ended' || (records ?? []).some((record) => words.known(record.validation_loss))
+}
+
 /** Asks for the newest network, and for how the run stands. */
 async function refresh() {
   /** @type {Status} */
   const status = await api.json('/v1/status')
-  if (host === null && (status.records ?? []).length === 0) {
+  if (host === null && !hasModel(status)) {
     showRun(status)
-    setState('waiting', 'Waiting for the first epoch')
-    setText(box('model-words'), 'The network has learnt nothing yet. This page goes on by itself when it has.')
+    setState('waiting', 'Waiting for a network')
+    setText(box('model-words'), 'No network has been kept yet. This page goes on by itself when there is one.')
     return
   }
   const first = host === null
@@ -139,7 +145,7 @@ async function refresh() {
   const news = await host.refresh((text) => setState('preparing', text))
   const { info } = host
   if (info && news) {
-    setText(box('model-words'), `As it is after epoch ${words.count(info.epoch)}.`)
+    setText(box('model-words'), info.epoch === null ? 'As it is at the end.' : `As it is after epoch ${words.count(info.epoch)}.`)
     box('model-words').dataset.digest = info.digest
     offer()
     await compute(false)

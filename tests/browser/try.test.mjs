@@ -24,9 +24,7 @@ async function trial(stage, herd, options = {}) {
 
 /** Trained on digits for a few epochs; the coordinator stays while the page is open. */
 async function digits(stage) {
-  const herd = await stage.herd({ args: ['--set', 'preset=mnist-cnn', '--epochs', '3'], linger: 60 })
-  stage.worker(herd, 'Ada')
-  return herd
+  return stage.herd({ args: ['--set', 'preset=mnist-cnn', '--epochs', '3'], linger: 60 })
 }
 
 async function draw(tab, points) {
@@ -66,6 +64,7 @@ function assertClose(page, command) {
 scenario('a drawn digit gets the answer of herd predict', { minutes: 4 }, async (stage) => {
   const herd = await digits(stage)
   const tab = await trial(stage, herd)
+  stage.worker(herd, 'Ada')
   await tab.untilState('ended', 150)
   await until('the network is the best one', async () => /\d/.test(await tab.text('model')))
   await draw(tab, SEVEN)
@@ -96,8 +95,9 @@ scenario('a drawn digit gets the answer of herd predict', { minutes: 4 }, async 
 scenario('a row gets the answer of herd predict', { minutes: 3 }, async (stage) => {
   const job = await irisJob(stage.folder, { epochs: 40 })
   const herd = await stage.herd({ job, linger: 30 })
-  stage.worker(herd, 'Ada')
   const tab = await trial(stage, herd)
+  await tab.untilState('waiting')
+  stage.worker(herd, 'Ada')
   await tab.untilState('ended', 90)
   await until('the form is there', () => tab.id('row-form').isVisible())
   const row = { sepal_length_cm: '5.9', sepal_width_cm: '3.0', petal_length_cm: '5.1', petal_width_cm: '1.8' }
@@ -116,7 +116,7 @@ scenario('a row gets the answer of herd predict', { minutes: 3 }, async (stage) 
 })
 
 scenario('before there is a model the page waits, and goes on by itself', { minutes: 3 }, async (stage) => {
-  const job = await irisJob(stage.folder, { epochs: 40 })
+  const job = await irisJob(stage.folder, { epochs: 2000, validation: 0.2 })
   const herd = await stage.herd({ job, linger: 30 })
   const tab = await trial(stage, herd)
   await tab.untilState('waiting')

@@ -5,6 +5,8 @@
 mod commands;
 // Runs that are killed, stopped, and go on; deterministic ones come to the same.
 mod crashes;
+// Watching and controlling a run, and what may be taken away from it.
+mod dashboard;
 // Run folders that are full, read-only or gone.
 mod disks;
 // Workers and coordinators that are killed, stopped, or late.

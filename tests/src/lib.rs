@@ -1,6 +1,7 @@
 //! What the integration tests share.
 //!
 //! - [`coordinator`]: `herd train` for programs that load it
+//! - [`dashboard`]: requests and the stream of whoever watches or controls a run
 //! - [`digits`]: the default job, its rows, its settings
 //! - [`fleet`]: engine, merge functions and real worker sessions in one process, in virtual time
 //! - [`https`]: HTTP over TLS as bare text
@@ -8,6 +9,7 @@
 //! - [`raw`]: WebSockets and HTTP as bare bytes; [`stranger`]: a session that says what it is told
 
 pub mod coordinator;
+pub mod dashboard;
 pub mod digits;
 pub mod fleet;
 pub mod https;

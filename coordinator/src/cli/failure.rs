@@ -25,6 +25,9 @@ pub enum Failure {
     /// Ctrl-C.
     #[error("stopped by Ctrl-C")]
     Interrupted,
+    /// Whoever controls the run.
+    #[error("stopped by its admin")]
+    Stopped,
     /// SIGTERM.
     #[error("stopped by SIGTERM")]
     Terminated,
@@ -43,7 +46,7 @@ fn code(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             Failure::Usage(_) => 2,
             Failure::Data(_) => 3,
             Failure::Network(_) => 4,
-            Failure::Interrupted => 130,
+            Failure::Interrupted | Failure::Stopped => 130,
             Failure::Terminated => 143,
         });
     }

@@ -56,7 +56,7 @@ impl Control {
             Act::Kick(number) => self.kick(number),
             Act::Stop => {
                 self.say(EventKind::Admin, "admin stopped the run");
-                self.stop(Ending::Interrupted);
+                self.stop(Ending::Stopped);
                 Ok("the run ends: a checkpoint and the models are written; herd train --resume goes \
                     on with it"
                     .to_owned())

@@ -15,6 +15,8 @@ pub enum Ending {
     TimeUp(String),
     /// Ctrl-C.
     Interrupted,
+    /// Whoever controls the run has stopped it: as with Ctrl-C.
+    Stopped,
     /// SIGTERM: the coordinator is to be started again.
     Restarting,
     /// Nobody is left to train.
@@ -50,7 +52,7 @@ impl Ending {
             Self::TargetMet(_) => "target-met",
             Self::NoProgress(_) => "early-stopping",
             Self::TimeUp(_) => "time-up",
-            Self::Interrupted => "interrupted",
+            Self::Interrupted | Self::Stopped => "interrupted",
             Self::Restarting => "restarting",
             Self::Deserted(_) => "deserted",
             Self::Failed => "failed",
@@ -62,7 +64,7 @@ impl Ending {
     pub fn sentence(&self) -> String {
         match self {
             Self::Complete => "the run is complete".to_owned(),
-            Self::Interrupted => "the run was stopped".to_owned(),
+            Self::Interrupted | Self::Stopped => "the run was stopped".to_owned(),
             Self::Restarting => "the coordinator restarts".to_owned(),
             Self::Failed => "the coordinator failed".to_owned(),
             Self::TargetMet(sentence)

@@ -2,6 +2,7 @@
 //! It alone touches the run folder while a run goes on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -11,7 +12,7 @@ use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Alarm, ControlEvent, finite};
+use super::{Alarm, ControlEvent, Live, finite};
 use crate::data::{Dataset, Names, batches};
 use crate::goals::{Judge, Measured};
 use crate::predict::evaluation;
@@ -149,6 +150,8 @@ pub struct Evaluation {
     pub validation: Option<Dataset>,
     /// Evaluated once, at the end.
     pub test: Option<Dataset>,
+    /// Is told of checkpoints: of the last one when the control task has ended.
+    pub live: Arc<Live>,
 }
 
 /// The thread's handle.
@@ -283,7 +286,9 @@ impl Finisher {
             .as_ref()
             .map(|best| BestRecord { epoch: best.epoch, metrics: serde_json::json!(best.metrics) });
         let Evaluation { plan, store, .. } = &mut self.evaluation;
-        Ok(store.save(&checkpoint, plan.tensors(), values, momentum)?)
+        let number = store.save(&checkpoint, plan.tensors(), values, momentum)?;
+        self.evaluation.live.stored(number);
+        Ok(number)
     }
 
     /// Values as they are evaluated and written, if that is not as they are: statistics of batch

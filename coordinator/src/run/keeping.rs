@@ -143,7 +143,6 @@ impl Control {
     pub(super) fn kept(&mut self, number: u64) {
         tracing::debug!("checkpoint {number}");
         self.keeping.under_way = false;
-        self.board.live().stored(number);
         let waiting = std::mem::take(&mut self.keeping.waiting);
         if !waiting.is_empty() {
             self.say(EventKind::Checkpoint, &format!("checkpoint {number} is on the disk"));

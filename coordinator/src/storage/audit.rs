@@ -18,7 +18,7 @@ const ACTS_READ: usize = 100;
 /// Who did what, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
-    /// In RFC 3339.
+    /// In RFC 3339, to the second.
     pub time: String,
     /// The role of who did it, or `command` for `herd token` on the coordinator's machine.
     pub by: String,
@@ -45,7 +45,7 @@ impl Audit {
     /// cannot be written down is done all the same, with a warning.
     pub fn note(&self, by: Option<Bearer>, act: &str) {
         let act = Act {
-            time: Timestamp::now().to_string(),
+            time: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             by: by.map_or("command", |bearer| bearer.role.name()).to_owned(),
             token: by.map(|bearer| bearer.id),
             act: act.to_owned(),

@@ -30,7 +30,7 @@ pub fn make(args: &TokenMakeArgs) -> anyhow::Result<()> {
     row.id = book.make(&row)?;
     let TokenRow { id, role, .. } = row;
     let until = row.expires.map(|end| format!(" until {}", minute(end))).unwrap_or_default();
-    Audit::of(&folder).note(None, &format!("made token {id} for a {role}{until}"));
+    Audit::of(&folder).note(None, &format!("made token {id}, {role}{until}"));
     // The outermost place, as `herd train` prints it.
     let address = book.address()?.and_then(|address| address.parse::<SocketAddr>().ok());
     let place = address.and_then(|address| places_of(&folder, address).pop());
@@ -154,7 +154,7 @@ pub fn revoke(args: &TokenRevokeArgs) -> anyhow::Result<()> {
         if revoked.before {
             text.push_str(&format!("token {id}, {role}, was revoked before\n"));
         } else {
-            audit.note(None, &format!("revoked token {id} of a {role}"));
+            audit.note(None, &format!("revoked token {id}, {role}"));
             text.push_str(&format!("token {id}, {role}, is revoked\n"));
         }
     }

@@ -178,8 +178,9 @@ impl Display for Terminal {
                 .set_message(format!("waiting for workers: {here} of {}", self.min_workers));
             return;
         }
+        let paused = if status.paused { "paused  " } else { "" };
         bar.set_message(format!(
-            "epoch {}/{}  {} samples/s  {} workers  {} merges",
+            "{paused}epoch {}/{}  {} samples/s  {} workers  {} merges",
             (status.epoch + 1).min(status.epochs),
             status.epochs,
             grouped(tally.samples_per_second() as u64),

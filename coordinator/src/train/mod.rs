@@ -144,6 +144,7 @@ fn report(folder: &Path, result: Option<serde_json::Value>) {
 fn cut_short(ending: Ending) -> Option<Failure> {
     match ending {
         Ending::Interrupted => Some(Failure::Interrupted),
+        Ending::Stopped => Some(Failure::Stopped),
         Ending::Restarting => Some(Failure::Terminated),
         Ending::Deserted(reason) => Some(Failure::Network(reason)),
         Ending::Complete
@@ -231,6 +232,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         train: splits.train,
         validation: splits.validation,
         test: splits.test,
+        live: board.live().clone(),
     }
     .start(events.clone())?;
     let model_bytes = codec.bytes(&table) as u64;

@@ -70,4 +70,4 @@ export class Hygiene {
 }
 
 /** What a browser logs when a server is gone or a connection breaks. */
-export const CONNECTION_ERRORS = /net::ERR_(CONNECTION|EMPTY_RESPONSE|TIMED_OUT|ABORTED|NETWORK|INTERNET|SOCKET)|WebSocket connection to .* failed/
+export const CONNECTION_ERRORS = /net::ERR_(CONNECTION|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|TIMED_OUT|ABORTED|NETWORK|INTERNET|SOCKET)|WebSocket connection to .* failed/

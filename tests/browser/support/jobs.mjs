@@ -31,9 +31,9 @@ export async function writeJob(file, sections, top = {}) {
 }
 
 /** Three species of iris with a net of some hundred parameters: small enough for a software GPU. */
-export function irisJob(folder, { epochs, batch = 16, frequency = 'epoch', units = 16, rate = 0.02 }) {
+export function irisJob(folder, { epochs, batch = 16, frequency = 'epoch', units = 16, rate = 0.02, validation = 0.0 }) {
   return writeJob(path.join(folder, 'iris.toml'), {
-    data: { source: path.join(PROJECT, 'examples/iris.csv'), label: 'species', test_split: 0.2, validation_split: 0.0 },
+    data: { source: path.join(PROJECT, 'examples/iris.csv'), label: 'species', test_split: 0.2, validation_split: validation },
     model: {
       input: [4],
       loss: 'sparse_categorical_crossentropy',

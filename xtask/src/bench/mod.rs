@@ -20,6 +20,7 @@ mod overhead;
 mod page;
 mod peers;
 mod stragglers;
+mod viewers;
 mod wire;
 
 /// What can be measured.
@@ -39,6 +40,8 @@ pub(crate) enum Benchmark {
     Fleet,
     /// Time to an accuracy with workers of which half are ten times slower
     Stragglers,
+    /// What fifty people who watch a run cost its coordinator
+    Viewers,
     /// Herd, Keras and Elephas on this machine
     Peers,
 }
@@ -58,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, benchmark: Benchmark) -> Result<ExitCod
         Benchmark::Wire => ("wire", wire::measure(&mut bench)?),
         Benchmark::Fleet => ("fleet", fleet::measure(&mut bench)?),
         Benchmark::Stragglers => ("stragglers", stragglers::measure(&mut bench)?),
+        Benchmark::Viewers => ("viewers", viewers::measure(&mut bench)?),
         Benchmark::Peers => ("peers", peers::measure(&mut bench)?),
     };
     let text = report.text(name, &bench)?;

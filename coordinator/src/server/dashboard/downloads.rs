@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -16,13 +16,14 @@ use tokio::task::spawn_blocking;
 use super::super::Shared;
 use super::{LOOKING, failed, missing};
 use crate::runs;
-use crate::storage::BEST;
+use crate::storage::{BEST, FINAL};
 
 /// Bytes of a file that are in memory for one answer.
 const PIECE_BYTES: usize = 1 << 18;
 
-pub(super) const NO_MODEL: &str = "no model has been kept yet: the first one is after an epoch with \
-    validation\n";
+/// Said while there is no model.
+pub(super) const NO_MODEL: &str =
+    "no model has been kept yet: the first one is after an epoch with validation, or at the end\n";
 
 pub(super) async fn csv(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     metrics(shared, headers, "csv", "text/csv; charset=utf-8", runs::metrics_csv).await
@@ -56,7 +57,7 @@ pub(super) async fn model(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     }
     let name = format!("{}.safetensors", runs::file_name(&shared.dashboard.folder));
     let opened = spawn_blocking(move || {
-        let file = File::open(shared.dashboard.folder.join(BEST))?;
+        let file = File::open(best_model(&shared))?;
         let length = file.metadata()?.len();
         Ok::<_, io::Error>((file, length))
     });
@@ -70,6 +71,13 @@ pub(super) async fn model(State(shared): State<Arc<Shared>>, headers: HeaderMap)
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// The model that the run is for: the best so far, else the last once the run has ended.
+pub(super) fn best_model(shared: &Shared) -> PathBuf {
+    let models = [BEST, FINAL].map(|name| shared.dashboard.folder.join(name));
+    let found = models.iter().position(|model| model.is_file()).unwrap_or(0);
+    models.into_iter().nth(found).unwrap_or_default()
 }
 
 /// An answer that a browser stores under this name.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::super::{Role, Shared};
-use super::downloads::{NO_MODEL, pieces};
+use super::downloads::{NO_MODEL, best_model, pieces};
 use super::{failed, missing};
-use crate::storage::{BEST, ModelValues};
+use crate::storage::ModelValues;
 
 /// The digest of the model that was asked for last: all of its values had to be read for it.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ pub(super) async fn parameters(State(shared): State<Arc<Shared>>, headers: Heade
 /// The best model as it is now, with the digest of its values.
 fn open(shared: &Shared) -> anyhow::Result<Option<(ModelValues, Digest)>> {
     let best = shared.board.live().best();
-    let Some(mut values) = ModelValues::open(&shared.dashboard.folder.join(BEST))? else {
+    let Some(mut values) = ModelValues::open(&best_model(shared))? else {
         return Ok(None);
     };
     let key = (best, values.modified(), values.length());
