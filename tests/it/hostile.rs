@@ -3,6 +3,7 @@
 //!
 //! - [`frames`]: WebSocket frames, after the groups of the Autobahn test suite
 //! - [`requests`]: HTTP requests and upgrades, fast and slow
+//! - [`probes`]: what scanners and foreign pages try
 //! - [`sessions`]: sessions that break the protocol's order
 //! - [`deltas`]: leases and deltas that are forged, repeated or never sent
 //! - [`crowds`]: too many at once, too slow, too greedy
@@ -10,6 +11,7 @@
 mod crowds;
 mod deltas;
 mod frames;
+mod probes;
 mod requests;
 mod sessions;
 

@@ -23,8 +23,12 @@ mod memory;
 mod oracle;
 // Stored models on data, recomputed in plain arithmetic.
 mod predictions;
+// Runs behind Caddy and nginx, as the documents set them up.
+mod proxies;
 // What a run tells of itself: report.html, /metrics, event files for TensorBoard.
 mod reports;
+// Runs over TLS, with certificates of their own and others.
+mod tls;
 // The tree itself: sources, dependencies, licences, documents.
 mod tidy;
 // Tokens: made, listed, revoked and over.

@@ -285,18 +285,27 @@ impl Drop for Running {
 /// How to join a coordinator's run.
 #[derive(Debug, Clone)]
 pub struct Invitation {
-    /// `ws://HOST:PORT`.
+    /// `ws://HOST:PORT` or `wss://HOST:PORT`.
     pub address: String,
     /// Admits to the run.
     pub token: String,
+    /// Of the certificate that the run has made for itself.
+    pub fingerprint: Option<String>,
 }
 
 impl Invitation {
     /// The invitation that a coordinator's line is, if it is one.
     pub(crate) fn in_line(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let ["join", "herd-worker", address, "--token", token] = words[..] else { return None };
-        Some(Self { address: address.to_owned(), token: token.to_owned() })
+        let ["join", "herd-worker", address, "--token", token, ref more @ ..] = words[..] else {
+            return None;
+        };
+        let fingerprint = match more {
+            [] => None,
+            ["--fingerprint", digits] => Some((*digits).to_owned()),
+            _ => return None,
+        };
+        Some(Self { address: address.to_owned(), token: token.to_owned(), fingerprint })
     }
 
     /// `HOST:PORT`.
@@ -305,22 +314,18 @@ impl Invitation {
     /// When the address has another form.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.address.strip_prefix("ws://").expect("herd prints such addresses")
+        let (_, host) = self.address.split_once("://").expect("herd prints such addresses");
+        host
     }
 
     /// A worker on the processor's cores, with a name, that follows this invitation once.
     #[must_use]
     pub fn worker(&self, name: &str) -> Call {
-        let arguments = [
-            self.address.as_str(),
-            "--token",
-            &self.token,
-            "--once",
-            "--device",
-            "cpu",
-            "--name",
-            name,
-        ];
+        let mut arguments = vec![self.address.as_str(), "--token", &self.token];
+        arguments.extend(["--once", "--device", "cpu", "--name", name]);
+        if let Some(fingerprint) = &self.fingerprint {
+            arguments.extend(["--fingerprint", fingerprint]);
+        }
         worker(&arguments)
     }
 }

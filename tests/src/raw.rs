@@ -64,7 +64,16 @@ const LIFE_MAX: Duration = TIMEOUT.saturating_mul(5);
 /// When nobody accepts it.
 #[must_use]
 pub fn tcp(invitation: &Invitation) -> TcpStream {
-    let stream = TcpStream::connect(invitation.host()).expect("the coordinator accepts");
+    tcp_to(invitation.host())
+}
+
+/// A TCP connection to `HOST:PORT`, on which every wait ends.
+///
+/// # Panics
+/// When nobody accepts it.
+#[must_use]
+pub fn tcp_to(host: &str) -> TcpStream {
+    let stream = TcpStream::connect(host).expect("somebody accepts");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a socket has timeouts");
     stream.set_write_timeout(Some(TIMEOUT)).expect("a socket has timeouts");
     stream

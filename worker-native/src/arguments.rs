@@ -10,19 +10,28 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "herd-worker",
     version,
-    after_help = "Example:\n  herd-worker ws://192.168.1.20:7700 --token TOKEN\n\n\
+    after_help = "Examples:\n  herd-worker ws://192.168.1.20:7700 --token TOKEN\n  \
+        herd-worker wss://herd.example.org --token TOKEN\n  \
+        herd-worker wss://192.168.1.20:7700 --token TOKEN --fingerprint SHA256\n\n\
         Exit codes: 0 the run ended (with --once) or the parent is gone, 2 wrong usage or refused \
         by the coordinator, 4 the coordinator was lost (with --once), 70 a bug"
 )]
 pub struct Arguments {
     /// The coordinator's address, as `herd train` prints it
-    #[arg(value_name = "ws://HOST:PORT")]
+    #[arg(value_name = "ws[s]://HOST:PORT")]
     pub address: String,
 
     /// Admits to the run; `herd train` prints it
     #[arg(long, env = "HERD_TOKEN", hide_env_values = true, default_value = "")]
     #[arg(allow_hyphen_values = true, hide_default_value = true)]
     pub token: String,
+
+    /// SHA-256 of the certificate to believe at wss://, as herd train prints it
+    ///
+    /// Without it an authority must have signed the certificate for HOST: one of this machine's list,
+    /// or of the file in SSL_CERT_FILE.
+    #[arg(long, value_name = "SHA256")]
+    pub fingerprint: Option<String>,
 
     /// Which processor trains; auto measures what is there and takes the faster
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto, env = "HERD_DEVICE")]

@@ -3,7 +3,7 @@
 //! - [`arguments`]: the command line; [`mod@command`]: what is said at the end
 //! - [`process`]: sessions one after the other, and why the process ends
 //! - [`session`]: one session: socket, training thread, fetches, timer
-//! - [`connection`]: one WebSocket and the shards' HTTP client
+//! - [`connection`]: one WebSocket and the shards' HTTP client; `tls`: whose certificate is believed
 //! - [`training`]: the training thread
 //! - [`device`]: which processor trains
 
@@ -13,6 +13,7 @@ pub mod connection;
 pub mod device;
 pub mod process;
 pub mod session;
+mod tls;
 pub mod training;
 
 pub use arguments::Arguments;

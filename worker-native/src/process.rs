@@ -53,7 +53,8 @@ impl Failure {
 /// # Errors
 /// When the process ends without having done its work.
 pub fn run(arguments: &Arguments) -> Result<String, Failure> {
-    let address = Address::parse(&arguments.address).map_err(Failure::Usage)?;
+    let address = Address::parse(&arguments.address, arguments.fingerprint.as_deref());
+    let address = address.map_err(Failure::Usage)?;
     let processors =
         device::candidates(arguments.device).map_err(|error| Failure::Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()

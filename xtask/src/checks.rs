@@ -79,7 +79,10 @@ impl Check {
     fn run(self, workspace: &Workspace) -> Result<()> {
         let mut cargo = workspace.cargo();
         match self {
-            Self::Setup => return setup::vulkan(),
+            Self::Setup => {
+                setup::proxies();
+                return setup::vulkan();
+            }
             Self::Wasm => return page::lint(workspace).and_then(|()| page::build(workspace)),
             Self::Types => return page::check_types(workspace),
             Self::Browser => return browser::run(workspace, &[]),

@@ -17,6 +17,7 @@ const VULKAN: [&str; 2] = ["libvulkan1", "mesa-vulkan-drivers"];
 /// links with one, so without it this program would not exist.
 pub(crate) fn all(workspace: &Workspace) -> Result<()> {
     vulkan()?;
+    proxies();
     node()?;
     chromium()?;
     println!("wasm32: {}", Route::find(workspace)?);
@@ -35,6 +36,20 @@ pub(crate) fn vulkan() -> Result<()> {
         bail!("there is still no Vulkan driver after installing {}", VULKAN.join(" "));
     }
     Ok(())
+}
+
+/// The proxies that the documents tell how to set up. Without one its test proves nothing, and says so.
+pub(crate) fn proxies() {
+    for (program, asked) in [("caddy", "version"), ("nginx", "-v")] {
+        // Debian has programs of the system where users do not look.
+        let present =
+            || starts(program, &[asked]) || starts(format!("/usr/sbin/{program}"), &[asked]);
+        if !present()
+            && let Err(error) = install(program, &[program])
+        {
+            eprintln!("warning: the test of {program} is skipped: {error:#}");
+        }
+    }
 }
 
 /// What the page's libraries come with.

@@ -42,8 +42,9 @@ Examples:
   herd doctor                                 whether this machine is ready";
 
 const WORKER_EXAMPLES: &str = "\
-Example:
+Examples:
   herd worker ws://192.168.1.20:7700 --token TOKEN
+  herd worker wss://192.168.1.20:7700 --token TOKEN --fingerprint SHA256
 
 Exit codes: 0 the run ended (with --once) or the parent is gone, 2 wrong usage or refused by the
 coordinator, 4 the coordinator was lost (with --once), 70 a bug.";
@@ -53,7 +54,7 @@ Examples:
   herd train                                  the default job with two local workers
   herd train iris.toml --epochs 50            a job file; the flag beats the file
   herd train --set training.codec=f32         any key of a job
-  herd train --workers 0 --listen 0.0.0.0:8080   wait for workers from elsewhere
+  herd train --workers 0 --listen 0.0.0.0:8080 --tls self-signed   wait for workers from elsewhere
   herd train --resume                         go on with the newest run where it was
 
 Precedence: default < preset < job file < environment (HERD_EPOCHS=5) < flag.";
@@ -202,6 +203,24 @@ pub struct TrainArgs {
     /// Address to listen on; port 0 = any free one
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Encrypt connections: self-signed makes a certificate for the run and prints its fingerprint
+    #[arg(long, value_name = "self-signed")]
+    pub tls: Option<String>,
+    /// Encrypt connections with the certificate in this PEM file; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Its private key; default: in the same file
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// A proxy whose X-Forwarded-For and -Proto are believed; may stand several times
+    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    pub trusted_proxy: Vec<String>,
+    /// A name by which browsers and workers reach this machine; may stand several times
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Do not warn when others can reach the port and nothing is encrypted
+    #[arg(long)]
+    pub insecure: bool,
     /// Serve the page so long after the end while a browser has it open; default: 600
     #[arg(long, value_name = "SECONDS")]
     pub linger: Option<String>,
@@ -263,6 +282,9 @@ impl TrainArgs {
             ("init", &self.init),
             ("device", &self.device),
             ("listen", &self.listen),
+            ("tls", &self.tls),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
             ("linger", &self.linger),
             ("run_dir", &self.run_dir),
             ("name", &self.name),
@@ -289,6 +311,7 @@ impl TrainArgs {
                 settings.push(setting("mode", "synchronous"));
             }
         }
+        settings.extend(self.lists());
         for text in &self.set {
             let Some((key, value)) = text.split_once('=') else {
                 let message = format!("--set {text}: write KEY=VALUE, such as training.epochs=5");
@@ -301,6 +324,19 @@ impl TrainArgs {
             });
         }
         Ok(settings)
+    }
+}
+
+impl TrainArgs {
+    /// The flags that may stand several times, and the one that has no value.
+    fn lists(&self) -> impl Iterator<Item = Setting> {
+        let lists = [
+            ("--trusted-proxy", "trusted_proxies", self.trusted_proxy.join(",")),
+            ("--allow-host", "allow_hosts", self.allow_host.join(",")),
+            ("--insecure", "insecure", if self.insecure { "true" } else { "" }.to_owned()),
+        ];
+        let given = lists.into_iter().filter(|(_, _, text)| !text.is_empty());
+        given.map(|(flag, key, text)| Setting { flag: flag.to_owned(), key: key.to_owned(), text })
     }
 }
 

@@ -74,6 +74,10 @@ fn every_flag_of_a_job_sets_its_key() {
         ("--init", "a.safetensors"),
         ("--device", "cpu"),
         ("--listen", "0.0.0.0:1"),
+        ("--tls", "self-signed"),
+        ("--tls-cert", "cert.pem"),
+        ("--trusted-proxy", "10.0.0.0/8"),
+        ("--allow-host", "herd.example.org"),
         ("--linger", "0"),
         ("--run-dir", "here"),
         ("--name", "n"),
@@ -90,8 +94,12 @@ fn every_flag_of_a_job_sets_its_key() {
     let command = Cli::command();
     let train = command.find_subcommand("train").unwrap();
     let known = train.get_arguments().filter(|argument| argument.get_action().takes_values());
-    // All but `--set`, `--resume` and `--tensorboard`, and the job file, which is no flag.
-    assert_eq!(known.filter(|argument| argument.get_long().is_some()).count(), flags.len() + 3);
+    // All but `--set`, `--resume`, `--tensorboard` and `--tls-key`, and the job file, which is no flag.
+    assert_eq!(known.filter(|argument| argument.get_long().is_some()).count(), flags.len() + 4);
+    let server = resolved(&["--tls-cert", "a", "--tls-key", "b", "--insecure"]).server;
+    assert!(server.tls_key.is_some_and(|path| path.ends_with("b")) && server.insecure);
+    let server = resolved(&["--allow-host", "a", "--allow-host", "B.c"]).server;
+    assert_eq!(server.allow_hosts, ["a", "b.c"]);
     let ordered = resolved(&["--deterministic"]).training;
     assert!(ordered.deterministic && ordered.mode == engine::Mode::Synchronous);
     let both = resolved(&["--epochs", "3", "--set", "training.epochs = 4"]);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::ConfigError;
 use super::reader::Reader;
+use super::server::{self, ServerSection};
 use super::tree::Tree;
 use crate::data::{ClassWeights, Columns, Division, Scaling, Source};
 use crate::goals::{Patience, Quality, Span, Target};
@@ -51,6 +52,8 @@ pub struct Job {
     pub training: TrainingSection,
     /// Who trains.
     pub fleet: FleetSection,
+    /// How the coordinator is reached.
+    pub server: ServerSection,
     /// The network, loss, metrics and inner optimizer.
     pub model: model::Spec,
 }
@@ -181,6 +184,7 @@ impl Job {
             data: data(&reader)?,
             training: training(&reader)?,
             fleet: fleet(&reader)?,
+            server: server::server(&reader)?,
         };
         job.check_goals(&reader)?;
         Ok(job)
@@ -306,7 +310,10 @@ fn fleet(reader: &Reader<'_>) -> Result<FleetSection, ConfigError> {
 }
 
 // TOML has no null: "" stands for none, as in the defaults.
-fn path_or_none<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn path_or_none<S: Serializer>(
+    path: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let text = path.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default();
     serializer.serialize_str(&text)
 }

@@ -10,6 +10,7 @@ mod layers;
 pub mod preset;
 mod reader;
 mod reference;
+mod server;
 mod tree;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub use error::{ConfigError, Origin};
 pub use job::{DataSection, Device, FleetSection, Job, TrainingSection};
 pub use layers::{Setting, environment, resolve, resolve_text};
+pub use server::{ServerSection, TlsMode};
 
 pub(crate) use error::did_you_mean;
 pub(crate) use reference::read_text;

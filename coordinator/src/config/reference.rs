@@ -12,6 +12,9 @@ use crate::data::embedded;
 /// Keys that hold a path of a file or folder.
 const PATHS: [&str; 2] = ["init", "run_dir"];
 
+/// Keys of the section `server` that hold a path.
+const SERVER_PATHS: [&str; 2] = ["tls_cert", "tls_key"];
+
 /// Keys that hold a path, a name, or a table of paths.
 const SOURCES: [&str; 2] = ["source", "test"];
 
@@ -20,10 +23,9 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Makes a layer's paths absolute and reads the model that it names.
 pub(crate) fn resolve(tree: &mut Tree, folder: &Path) -> Result<(), ConfigError> {
-    for key in PATHS {
-        if let Some(Value::String(path)) = tree.table.get_mut(key) {
-            *path = absolute(folder, path);
-        }
+    make_absolute(&mut tree.table, &PATHS, folder);
+    if let Some(Value::Table(server)) = tree.table.get_mut("server") {
+        make_absolute(server, &SERVER_PATHS, folder);
     }
     if let Some(Value::Table(data)) = tree.table.get_mut("data") {
         for key in SOURCES {
@@ -47,6 +49,14 @@ pub(crate) fn resolve(tree: &mut Tree, folder: &Path) -> Result<(), ConfigError>
         tree.table.insert(MODEL.to_owned(), Value::Table(model));
     }
     Ok(())
+}
+
+fn make_absolute(table: &mut Table, keys: &[&str], folder: &Path) {
+    for key in keys {
+        if let Some(Value::String(path)) = table.get_mut(*key) {
+            *path = absolute(folder, path);
+        }
+    }
 }
 
 /// A path seen from `folder`; an empty one stays empty, it means none.

@@ -271,6 +271,29 @@ fn values_that_are_not_allowed_say_what_is() {
             "--listen: fleet.listen: \"8080\" is not HOST:PORT, such as 127.0.0.1:8080",
         ),
         (
+            "trusted_proxies",
+            "10.0.0.0/33",
+            "--trusted_proxies: server.trusted_proxies: \"10.0.0.0/33\" is neither an address nor a \
+             network, such as 192.168.1.5, 10.0.0.0/8 or fd00::/8",
+        ),
+        (
+            "allow_hosts",
+            "https://a.example",
+            "--allow_hosts: server.allow_hosts: \"https://a.example\" is not the name of a host, such as \
+             herd.example.org: without http:// and without a port",
+        ),
+        (
+            "tls_key",
+            "key.pem",
+            "--tls_key: server.tls_key: needs its certificate: give --tls-cert (server.tls_cert) too",
+        ),
+        (
+            "tls",
+            "self-sign",
+            "--tls: server.tls: unknown variant `self-sign`, expected `` or `self-signed`; did you mean \
+             `self-signed`?",
+        ),
+        (
             "name",
             "a/b",
             "--name: name: \"a/b\" must be at most 64 letters, digits, `-`, `_` or `.`, as it becomes \

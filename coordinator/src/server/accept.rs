@@ -2,6 +2,7 @@
 //!
 //! - [`serve`]: the loop that accepts, and ends with the run
 //! - a connection over a limit ([`super::visitors`]) is told so in a sentence and closed
+//! - with TLS its handshake comes first, in the connection's own task and time
 //! - a head that is slow, silent or too long ends its connection: hyper sees to it
 //! - a write that gets nowhere for [`WRITE_TIMEOUT`] ends its connection: [`Patient`] sees to it
 
@@ -25,9 +26,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
-use super::visitors::{Full, Visitor};
-use super::{Role, Shared};
+use super::Shared;
+use super::gate::Peer;
+use super::tls::Tls;
+use super::visitors::{Full, Visitor, answer};
 
 /// Wait after the system refused to accept, most likely for want of descriptors: others have to
 /// close first.
@@ -41,6 +45,13 @@ const REFUSALS_MAX: usize = 64;
 
 /// Time to read why a connection is refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time for the handshake of TLS, and for who does not begin one.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a plain request is told where TLS is spoken.
+const NOT_PLAIN: &str = "this port speaks https and wss only: write https:// instead of http://, \
+                         wss:// instead of ws://";
 
 /// Connections that may wait to be accepted: a class that opens the page at once, or a fleet that
 /// comes back. The usual 128 overflow, and who was lost then waits for ever.
@@ -73,6 +84,7 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts and serves until `shutdown` resolves, then waits for the requests under way.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     shared: Arc<Shared>,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -103,16 +115,24 @@ pub(super) async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a connection keeps Nagle's delay: {error}");
         }
-        match shared.visitors.enter(address.ip()) {
+        let peer = Peer { address: address.ip(), encrypted: tls.is_some() };
+        let entered = if shared.gate.is_proxy(peer.address) {
+            shared.visitors.enter_proxy(peer.address)
+        } else {
+            shared.visitors.enter(peer.address)
+        };
+        match entered {
             Ok(visitor) => {
-                let serving =
-                    connection(stream, visitor, router.clone(), shared.clone(), told.clone());
+                let guest = Guest { peer, visitor: Arc::new(visitor), router: router.clone() };
+                let serving = connection(stream, tls.clone(), guest, told.clone());
                 let open = open.clone();
                 tokio::spawn(async move {
                     serving.await;
                     drop(open);
                 });
             }
+            // Encrypting the sentence would cost more than the connection does.
+            Err(_) if tls.is_some() => drop(stream),
             Err(full) => refuse(stream, full, &refusals),
         }
     }
@@ -120,20 +140,50 @@ pub(super) async fn serve(
     all.closed().await;
 }
 
+/// Who is served, and with what.
+struct Guest {
+    peer: Peer,
+    visitor: Arc<Visitor>,
+    router: Router,
+}
+
 /// Serves one connection up to its end, or to its upgrade: a session then goes on by itself.
 async fn connection(
     stream: TcpStream,
-    visitor: Visitor,
-    router: Router,
-    shared: Arc<Shared>,
+    tls: Option<Arc<Tls>>,
+    guest: Guest,
+    told: watch::Receiver<()>,
+) {
+    let Some(tls) = tls else {
+        return requests(Patient { stream, stalled: None }, guest, told).await;
+    };
+    match timeout(HANDSHAKE_TIMEOUT, handshake(stream, &tls)).await {
+        Ok(Ok(stream)) => requests(stream, guest, told).await,
+        Ok(Err(error)) => tracing::debug!("a connection did not get to TLS: {error}"),
+        Err(_) => tracing::debug!("a connection did not get to TLS in time"),
+    }
+}
+
+/// Begins TLS. Who speaks plain HTTP is told so.
+async fn handshake(stream: TcpStream, tls: &Tls) -> io::Result<TlsStream<Patient>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    // The name of a method; TLS begins with the byte 22.
+    if first[0].is_ascii_uppercase() {
+        say_farewell(stream, &answer("400 Bad Request", "", NOT_PLAIN)).await?;
+        return Err(io::Error::other("it speaks plain HTTP"));
+    }
+    tls.acceptor().accept(Patient { stream, stalled: None }).await
+}
+
+async fn requests<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    Guest { peer, visitor, router }: Guest,
     mut told: watch::Receiver<()>,
 ) {
-    let visitor = Arc::new(visitor);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        if shared.authorize(request.headers(), &Role::ALL).is_ok() {
-            visitor.has_shown_token();
-        }
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(visitor.clone());
         router.call(request)
     });
@@ -142,7 +192,7 @@ async fn connection(
         .header_read_timeout(REQUEST_HEAD_TIMEOUT)
         .max_header_size(REQUEST_HEAD_BYTES_MAX)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Patient { stream, stalled: None }), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut serving = pin!(serving);
     let ended = tokio::select! {

@@ -7,18 +7,23 @@
 //! - `GET /v1/worker`: a worker's session ([`session`]); the subprotocol is the protocol's version
 //! - `GET /v1/shards/{digest}`: one shard's bytes, for workers
 //!
-//! Connections are taken in by [`accept`] and counted by [`visitors`], sessions by [`places`];
-//! [`tokens`] says who may do what, [`failures`] turns those away who guess; [`throttle`] slows a session
-//! that says too much, [`transfers`] knows what it has under way. Each limit of what is sent stands in
-//! `protocol::limits`.
+//! Connections are taken in by [`accept`], over [`mod@tls`] or not, and counted by [`visitors`], sessions by
+//! [`places`]. Each request passes the [`gate`]; [`tokens`] says who may do what, [`failures`] turns those away
+//! who guess; [`throttle`] slows a session that says too much, [`transfers`] knows what it has under way. Limits
+//! of the protocol stand in `protocol::limits`, those of HTTP beside what keeps them.
 
 mod accept;
 mod failures;
+mod gate;
 mod invitation;
+mod origins;
 mod page;
 mod places;
+mod proxies;
+mod rates;
 mod session;
 mod throttle;
+mod tls;
 mod tokens;
 mod transfers;
 mod visitors;
@@ -40,9 +45,11 @@ use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use crate::config::ServerSection;
 use crate::run::{Board, ControlEvent};
 use crate::storage::Audit;
 use failures::Failures;
+use gate::Gate;
 use places::Places;
 use visitors::{Visitor, Visitors};
 
@@ -50,6 +57,8 @@ pub use crate::tokens::Role;
 pub use accept::listen;
 pub use invitation::Invitation;
 pub use page::is_built as page_is_built;
+pub use proxies::Network;
+pub use tls::{Files, Tls};
 pub use tokens::Tokens;
 pub use visitors::connections_max;
 
@@ -80,6 +89,7 @@ pub struct Shared {
     sessions: AtomicU64,
     visitors: Arc<Visitors>,
     places: Arc<Places>,
+    gate: Gate,
     /// Bytes of all messages and shards, from the coordinator's side.
     pub traffic: Arc<Traffic>,
 }
@@ -113,14 +123,28 @@ impl Shared {
             sessions: AtomicU64::new(0),
             visitors: Visitors::new(),
             places: Arc::default(),
+            gate: Gate::default(),
             traffic: Arc::default(),
         }
     }
+
+    /// With the names and the proxies by which it is reached.
+    #[must_use]
+    pub fn reached_by(self, section: &ServerSection) -> Self {
+        Self { gate: Gate::new(section), ..self }
+    }
 }
 
-/// Serves until `shutdown` resolves. A listener that fails is tried again.
+/// The names of this machine in its own network, its short one first.
+#[must_use]
+pub fn machine_names() -> Vec<String> {
+    origins::machine_names()
+}
+
+/// Serves until `shutdown` resolves, over TLS if there is a certificate. A listener that fails is tried again.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     shared: Arc<Shared>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -134,9 +158,11 @@ pub async fn serve(
         .route("/v1/join", get(invitation::invitation))
         .route("/metrics", get(metrics))
         .layer(from_fn_with_state(shared.clone(), failures::turn_away))
+        // Last, and so the first that a request meets: it says whose it is.
+        .layer(from_fn_with_state(shared.clone(), gate::pass))
         .layer(map_response(page::protect))
         .with_state(shared.clone());
-    accept::serve(listener, router, shared, shutdown).await;
+    accept::serve(listener, tls, router, shared, shutdown).await;
 }
 
 async fn worker(

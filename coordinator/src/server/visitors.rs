@@ -1,5 +1,6 @@
 //! Who is connected: so many connections altogether, and so many of one address that have not
-//! shown the run's token.
+//! shown the run's token. Who comes through a trusted proxy is counted by the address that it names,
+//! request by request: one connection of a proxy is many people's.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -34,12 +35,15 @@ pub(super) enum Full {
     Coordinator,
 }
 
-/// One connection that is counted, from its start to the end of what it became.
+/// One connection that is counted, from its start to the end of what it became; or a request that came
+/// through a proxy, up to its answer or the end of what it became.
 #[derive(Debug)]
 pub(super) struct Visitor {
     visitors: Arc<Visitors>,
     address: IpAddr,
     stranger: AtomicBool,
+    /// Whether it is a connection.
+    connected: bool,
 }
 
 impl Visitors {
@@ -59,18 +63,54 @@ impl Visitors {
     /// # Errors
     /// When it is one too many.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Visitor, Full> {
+        self.count(address, true, true)
+    }
+
+    /// Counts a new connection of a proxy that is trusted.
+    ///
+    /// # Errors
+    /// When it is one too many.
+    pub(super) fn enter_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Visitor, Full> {
+        self.count(address, true, false)
+    }
+
+    /// Counts a request that came through a trusted proxy, with token or without.
+    ///
+    /// # Errors
+    /// When its address has too many without.
+    pub(super) fn ask_through(
+        self: &Arc<Self>,
+        address: IpAddr,
+        token: bool,
+    ) -> Result<Visitor, Full> {
+        self.count(address, false, !token)
+    }
+
+    fn count(
+        self: &Arc<Self>,
+        address: IpAddr,
+        connected: bool,
+        stranger: bool,
+    ) -> Result<Visitor, Full> {
         let address = household(address);
         let mut counts = self.counts();
-        if counts.open >= self.connections_max {
+        if connected && counts.open >= self.connections_max {
             return Err(Full::Coordinator);
         }
-        let strangers = counts.strangers.entry(address).or_default();
-        if *strangers >= STRANGERS_PER_ADDRESS_MAX {
-            return Err(Full::Address);
+        if stranger {
+            let strangers = counts.strangers.entry(address).or_default();
+            if *strangers >= STRANGERS_PER_ADDRESS_MAX {
+                return Err(Full::Address);
+            }
+            *strangers += 1;
         }
-        *strangers += 1;
-        counts.open += 1;
-        Ok(Visitor { visitors: self.clone(), address, stranger: AtomicBool::new(true) })
+        counts.open += usize::from(connected);
+        Ok(Visitor {
+            visitors: self.clone(),
+            address,
+            stranger: AtomicBool::new(stranger),
+            connected,
+        })
     }
 
     /// The lock is held for a few additions, which cannot fail half-way.
@@ -80,7 +120,7 @@ impl Visitors {
 }
 
 impl Visitor {
-    /// Where it comes from, as far as limits tell addresses from each other.
+    /// Whose it is; with IPv6, the network.
     pub(super) fn address(&self) -> IpAddr {
         self.address
     }
@@ -103,30 +143,39 @@ impl Visitor {
 impl Drop for Visitor {
     fn drop(&mut self) {
         self.has_shown_token();
-        self.visitors.counts().open -= 1;
+        self.visitors.counts().open -= usize::from(self.connected);
     }
 }
 
 impl Full {
+    /// For people.
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
+            Self::Address => {
+                "too many connections of this address have not shown the run's token; close some, \
+                 or wait until they are cut"
+            }
+            Self::Coordinator => "the coordinator has all connections it can; try later",
+        }
+    }
+
     /// The whole HTTP answer. `Retry-After` is the time in which silent connections are cut.
     pub(super) fn answer(self) -> String {
-        let (status, sentence) = match self {
-            Self::Address => (
-                "429 Too Many Requests",
-                "too many connections of this address have not shown the run's token; close some, \
-                 or wait until they are cut\n",
-            ),
-            Self::Coordinator => (
-                "503 Service Unavailable",
-                "the coordinator has all connections it can; try later\n",
-            ),
+        let status = match self {
+            Self::Address => "429 Too Many Requests",
+            Self::Coordinator => "503 Service Unavailable",
         };
-        format!(
-            "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
-             retry-after: 5\r\nconnection: close\r\n\r\n{sentence}",
-            sentence.len()
-        )
+        answer(status, "retry-after: 5\r\n", self.sentence())
     }
+}
+
+/// A whole HTTP answer in plain text, after which the connection is closed.
+pub(super) fn answer(status: &str, headers: &str, sentence: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n{headers}\
+         connection: close\r\n\r\n{sentence}\n",
+        sentence.len() + 1
+    )
 }
 
 /// What is one address to the limit: with IPv6 everybody has 2^64 of them.
@@ -189,6 +238,26 @@ mod tests {
         assert_eq!(visitors.enter(address("10.0.0.3")).unwrap_err(), Full::Coordinator);
         drop(here);
         visitors.enter(address("10.0.0.3")).unwrap();
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_is_counted_by_request() {
+        let visitors = Visitors::with(2);
+        let _proxy = [visitors.enter_proxy(address("127.0.0.1")).unwrap(), {
+            visitors.enter_proxy(address("127.0.0.1")).unwrap()
+        }];
+        assert_eq!(visitors.enter_proxy(address("127.0.0.1")).unwrap_err(), Full::Coordinator);
+        let ask = |token| visitors.ask_through(address("10.0.0.1"), token);
+        let here: Vec<_> = (0..STRANGERS_PER_ADDRESS_MAX).map(|_| ask(false).unwrap()).collect();
+        assert_eq!(ask(false).unwrap_err(), Full::Address);
+        ask(true).unwrap();
+        assert_eq!(
+            visitors.ask_through(address("10.0.0.2"), false).unwrap().address(),
+            address("10.0.0.2")
+        );
+        drop(here);
+        assert_eq!(visitors.counts().open, 2, "requests are no connections");
+        assert!(visitors.counts().strangers.is_empty());
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub const FINAL: &str = "final.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// The run on one page.
 pub const REPORT: &str = "report.html";
+/// The certificate that a run has made for itself.
+pub const TLS_CERTIFICATE: &str = "tls-cert.pem";
+/// Its private key, which only its owner may read.
+pub const TLS_KEY: &str = "tls-key.pem";
 /// The folder for TensorBoard.
 pub const TENSORBOARD: &str = "tensorboard";
 /// The folders in it, one for each group of curves.

@@ -40,7 +40,7 @@ pub use find::{EXPORTED_JOB, EXPORTED_MODEL, Found, find, find_run};
 pub(crate) use folder::write_whole;
 pub use folder::{
     BEST, CONFIG, CURVES, EVENTS, FINAL, LATEST, METRICS, REPORT, RUNS, RunFolder, TENSORBOARD,
-    plan_of, point_latest,
+    TLS_CERTIFICATE, TLS_KEY, plan_of, point_latest,
 };
 pub use ledger::{Incarnation, LedgerRow, RowEnd, WorkerRow};
 pub use lock::RunLock;

@@ -9,12 +9,16 @@ use super::StorageError;
 use super::audit::AUDIT;
 use super::database::LEDGER;
 use super::files::CHECKPOINTS;
-use super::folder::{BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD};
+use super::folder::{
+    BEST, CONFIG, CURVES, EVENTS, FINAL, METRICS, REPORT, SPEC, TENSORBOARD, TLS_CERTIFICATE,
+    TLS_KEY,
+};
 use super::lock::{LOCK, RunLock};
 
 /// Files of a run besides [`CONFIG`], which goes last: until then the folder is a run, and deleting
 /// it can be tried again.
-const FILES: [&str; 7] = [REPORT, BEST, FINAL, LEDGER, AUDIT, SPEC, METRICS];
+const FILES: [&str; 9] =
+    [REPORT, BEST, FINAL, TLS_KEY, TLS_CERTIFICATE, LEDGER, AUDIT, SPEC, METRICS];
 
 /// What may stand behind their names: parts of SQLite's, and files that a crash left half-written.
 const ENDS: [&str; 4] = ["", "-wal", "-shm", ".tmp"];

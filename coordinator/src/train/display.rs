@@ -1,7 +1,6 @@
 //! Progress: a bar on a terminal, plain lines elsewhere. All of it on standard error.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use model::Plan;
 use qrcode::render::unicode;
 
 use super::links::{self, Place};
+use super::reach::Reach;
 use super::start::Made;
 use super::summary::{grouped, percent};
 use crate::config::Job;
@@ -57,8 +57,8 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// A display for a run that listens on `address` and has made these tokens.
-    pub(super) fn new(job: &Job, address: SocketAddr, made: &Made, folder: &Path) -> Self {
+    /// A display for a run that is reached so and has made these tokens.
+    pub(super) fn new(job: &Job, reach: &Reach, made: &Made, folder: &Path) -> Self {
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::with_draw_target(
                 None,
@@ -69,13 +69,16 @@ impl Terminal {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let mut head = vec![format!("run     {} in {}", job.name, folder.display())];
-        // There is one at least, and the last is the one that most can take.
-        if let Some(place) = links::places(address).last() {
-            head.push(format!("join    {}", place.worker(made.worker.reveal())));
-            head.extend(page_lines(place, made.worker.reveal()));
-            head.push(format!("watch   {}", place.dashboard(made.viewer.reveal())));
-            head.push(format!("admin   {}", place.dashboard(made.admin.reveal())));
+        let place = reach.network();
+        let mut head = vec![
+            format!("run     {} in {}", job.name, folder.display()),
+            format!("join    {}", place.worker(made.worker.reveal())),
+        ];
+        head.extend(page_lines(reach, &place, made.worker.reveal()));
+        head.push(format!("watch   {}", place.dashboard(made.viewer.reveal())));
+        head.push(format!("admin   {}", place.dashboard(made.admin.reveal())));
+        if let Some(fingerprint) = reach.fingerprint() {
+            head.push(format!("tls     self-signed, SHA-256 {fingerprint}"));
         }
         let min_workers = job.fleet.workers_at_start();
         Self { log: Log { bar }, head, total: 0, min_workers, started: false, said_waiting: None }
@@ -100,7 +103,7 @@ impl Terminal {
 }
 
 /// The link that volunteers open, and the same as a picture for phones.
-fn page_lines(place: &Place, token: &str) -> Vec<String> {
+fn page_lines(reach: &Reach, place: &Place, token: &str) -> Vec<String> {
     if !crate::server::page_is_built() {
         let remedy = "not in this build of herd: run `cargo xtask wasm` and build again";
         return vec![format!("page    {remedy}")];
@@ -108,13 +111,16 @@ fn page_lines(place: &Place, token: &str) -> Vec<String> {
     let link = place.page(token);
     let mut lines = vec![format!("page    {link}")];
     // A phone cannot open a link to this machine's own loopback.
-    if place.is_local() {
+    if reach.is_here_only() {
         lines.push(
             "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
         );
     }
+    if reach.has_two() {
+        lines.push(format!("here    {}", reach.here().page(token)));
+    }
     let terminal = std::io::stderr().is_terminal();
-    if (terminal || !place.is_local())
+    if (terminal || !reach.is_here_only())
         && let Some(code) = links::picture(&link)
     {
         let picture = code.render::<unicode::Dense1x2>().build();

@@ -1,78 +1,48 @@
 //! Where a run is reached: each link and command that people and programs are given is made here.
 //! A link carries its token after the `#`, which browsers keep to themselves.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-
 use qrcode::{Color, EcLevel, QrCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Empty modules around a QR code, which cameras need to find it.
 const QUIET_MODULES: usize = 4;
 
-/// A way to reach a coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A way to reach a coordinator. The ledger keeps that of each start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    label: &'static str,
-    address: SocketAddr,
+    /// Who can take it: `this machine` or `network`.
+    pub(super) label: String,
+    /// `HOST:PORT`.
+    pub(super) at: String,
+    /// Whether connections are encrypted.
+    pub(super) encrypted: bool,
+    /// Of a certificate that nobody but the run itself has signed.
+    pub(super) fingerprint: Option<String>,
 }
 
 impl Place {
     /// The command of a native worker.
     pub(crate) fn worker(&self, token: &str) -> String {
-        format!("herd-worker ws://{} --token {token}", self.address)
+        let scheme = if self.encrypted { "wss" } else { "ws" };
+        let pinned = self.fingerprint.as_ref().map(|digits| format!(" --fingerprint {digits}"));
+        format!("herd-worker {scheme}://{} --token {token}{}", self.at, pinned.unwrap_or_default())
     }
 
     /// The page that volunteers open.
     pub(crate) fn page(&self, token: &str) -> String {
-        format!("http://{}/join#{token}", self.address)
+        format!("{}/join#{token}", self.origin())
     }
 
     /// The page that shows the run, and controls it with an admin's token.
     pub(crate) fn dashboard(&self, token: &str) -> String {
-        format!("http://{}/#{token}", self.address)
+        format!("{}/#{token}", self.origin())
     }
 
-    /// Whether this machine alone reaches it.
-    pub(crate) fn is_local(&self) -> bool {
-        self.address.ip().is_loopback()
+    fn origin(&self) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.at)
     }
-}
-
-/// The ways to reach a listener, the one that most can take last. There is at least one.
-pub(crate) fn places(listening: SocketAddr) -> Vec<Place> {
-    let place = |label, ip| Place { label, address: SocketAddr::new(ip, listening.port()) };
-    let ip = listening.ip();
-    if ip.is_loopback() {
-        return vec![place("this machine", ip)];
-    }
-    if !ip.is_unspecified() {
-        return vec![place("network", ip)];
-    }
-    let this = place("this machine", loopback(ip));
-    std::iter::once(this).chain(route(ip).map(|ip| place("network", ip))).collect()
-}
-
-/// How this machine reaches a listener that may listen on all addresses.
-pub(super) fn from_here(listening: SocketAddr) -> SocketAddr {
-    let ip = listening.ip();
-    SocketAddr::new(if ip.is_unspecified() { loopback(ip) } else { ip }, listening.port())
-}
-
-fn loopback(ip: IpAddr) -> IpAddr {
-    if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
-}
-
-/// The address of this machine at which others reach it.
-fn route(ip: IpAddr) -> Option<IpAddr> {
-    // Connecting a datagram socket sends nothing; it only asks the system for a route. The
-    // addresses are those reserved for documentation.
-    let (any, far) =
-        if ip.is_ipv4() { ("0.0.0.0:0", "192.0.2.1:9") } else { ("[::]:0", "[2001:db8::1]:9") };
-    let route = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect(far)?;
-        socket.local_addr()
-    });
-    route.ok().map(|route| route.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }
 
 /// A link as a picture for phones; none for a link that is too long.
@@ -81,8 +51,8 @@ pub(super) fn picture(link: &str) -> Option<QrCode> {
 }
 
 /// What `GET /v1/join` answers: how workers join with this token.
-pub(super) fn invitation(listening: SocketAddr, token: &str) -> Value {
-    let links: Vec<Value> = places(listening)
+pub(super) fn invitation(places: &[Place], token: &str) -> Value {
+    let links: Vec<Value> = places
         .iter()
         .map(|place| {
             let page = place.page(token);
@@ -114,40 +84,33 @@ fn outline(code: &QrCode) -> Value {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_listener_is_reached_where_it_listens() {
-        for (listening, label, reached) in [
-            ("127.0.0.1:80", "this machine", "127.0.0.1:80"),
-            ("[::1]:80", "this machine", "[::1]:80"),
-            ("192.0.2.7:80", "network", "192.0.2.7:80"),
-        ] {
-            let place = Place { label, address: address(reached) };
-            assert_eq!(places(address(listening)), [place]);
-            assert_eq!(from_here(address(listening)).to_string(), reached);
-        }
-        for (listening, here) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")] {
-            assert_eq!(from_here(address(listening)).to_string(), here);
-            let all = places(address(listening));
-            assert_eq!(all[0], Place { label: "this machine", address: address(here) });
-            // A machine without any network has no other.
-            assert!(all.iter().skip(1).all(|place| place.label == "network" && !place.is_local()));
+    fn place(encrypted: bool, fingerprint: Option<&str>) -> Place {
+        Place {
+            label: "network".to_owned(),
+            at: "192.0.2.7:7700".to_owned(),
+            encrypted,
+            fingerprint: fingerprint.map(str::to_owned),
         }
     }
 
     #[test]
     fn the_token_stands_in_the_fragment_alone() {
-        let place = &places(address("127.0.0.1:7700"))[0];
-        for (link, start) in [
-            (place.page("secret"), "http://127.0.0.1:7700/join#"),
-            (place.dashboard("secret"), "http://127.0.0.1:7700/#"),
-        ] {
-            assert_eq!(link.strip_prefix(start), Some("secret"));
+        for (encrypted, scheme) in [(false, "http"), (true, "https")] {
+            let place = place(encrypted, None);
+            for (link, path) in [(place.page("secret"), "/join"), (place.dashboard("secret"), "/")]
+            {
+                assert_eq!(link, format!("{scheme}://192.0.2.7:7700{path}#secret"));
+            }
         }
-        assert_eq!(place.worker("secret"), "herd-worker ws://127.0.0.1:7700 --token secret");
+    }
+
+    #[test]
+    fn a_worker_is_told_what_it_is_to_believe() {
+        let plain = "herd-worker ws://192.0.2.7:7700 --token T";
+        assert_eq!(place(false, None).worker("T"), plain);
+        let named = "herd-worker wss://192.0.2.7:7700 --token T";
+        assert_eq!(place(true, None).worker("T"), named);
+        assert_eq!(place(true, Some("ff")).worker("T"), format!("{named} --fingerprint ff"));
     }
 
     /// The dark modules of a path.
@@ -166,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_the_code_of_its_link_with_room_around() {
-        let value = invitation(address("127.0.0.1:7700"), &"t".repeat(43));
+        let value = invitation(&[place(true, None)], &"t".repeat(43));
         let link = &value["links"][0];
         let code = picture(link["page"].as_str().unwrap()).unwrap();
         let size = code.width() + 8;

@@ -1,7 +1,6 @@
 //! Local worker processes: this program itself, as `herd worker`. They hold the reading end of a
 //! pipe: when the coordinator dies, however it dies, the pipe ends and they end with it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::display::Log;
-use super::links;
 use crate::cli::Failure;
 use crate::config::Job;
 use crate::run::ControlEvent;
@@ -30,21 +28,20 @@ pub(super) struct Processes {
     pipes: Vec<ChildStdin>,
 }
 
-/// Starts the job's local workers.
+/// Starts the job's local workers, which reach the run at `address`, without TLS.
 ///
 /// # Errors
 /// When a worker does not start.
 pub(super) fn start(
     program: Option<PathBuf>,
     job: &Job,
-    address: SocketAddr,
+    address: &str,
     token: &Secret,
     events: &mpsc::Sender<ControlEvent>,
     log: &Log,
 ) -> anyhow::Result<Processes> {
     let mut processes = Processes { watchers: JoinSet::new(), pipes: Vec::new() };
     let Some(program) = program else { return Ok(processes) };
-    let address = links::from_here(address);
     let left = Arc::new(AtomicUsize::new(job.fleet.workers as usize));
     for number in 1..=job.fleet.workers {
         let name = format!("local-{number}");

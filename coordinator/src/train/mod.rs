@@ -3,17 +3,20 @@
 //! - [`prepare`]: job, data and model are read and checked before anything starts
 //! - [`start`]: from nothing, or from a checkpoint
 //! - [`plan`]: what `--dry-run` prints
+//! - [`certificate`]: what connections are encrypted with; [`reach`]: links and commands that lead here
 //! - [`local`]: local worker processes
 //! - [`links`]: where the run is reached, and with which token
 //! - [`display`]: progress on a terminal or in plain lines
 //! - [`serving`]: the server, and how long it outlives the run; [`signals`]: what ends it before
 //! - [`summary`]: what is said at the end
 
+mod certificate;
 mod display;
 mod links;
 mod local;
 mod plan;
 mod prepare;
+mod reach;
 mod serving;
 mod signals;
 mod start;
@@ -34,17 +37,19 @@ use crate::run::{
     Board, Constants, Control, DataPlane, Display, Ended, Ending, Evaluation, Merging, Parts, Tally,
 };
 use crate::runs;
-use crate::server::{Access, Invitation, Shared};
+use crate::server::{self, Access, Invitation, Shared};
 use crate::storage::Audit;
 use crate::tensorboard::{self, TensorBoard};
+use certificate::Renewal;
 use prepare::Prepared;
+use reach::Reach;
 use serving::Serving;
 use signals::Signals;
 use start::Start;
 use summary::Summary;
 
 pub(crate) use display::eprint_line;
-pub(crate) use links::{Place, places};
+pub(crate) use links::Place;
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -55,6 +60,9 @@ const FIRST_INCARNATION: u32 = 1;
 
 /// How long the server may take to end its last connections.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where this machine's own workers reach a run that speaks TLS.
+const LOCAL_WORKERS: &str = "127.0.0.1:0";
 
 /// Events that may wait for the control task; sessions wait when it is full.
 const EVENTS_MAX: usize = 1024;
@@ -141,11 +149,23 @@ fn cut_short(ending: Ending) -> Option<Failure> {
 }
 
 async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
-    let Start { prepared, engine, master, listener, folder, store, made, tokens, before } = start;
+    let Start { prepared, engine, master, listener, folder, mut store, made, tokens, before } =
+        start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
-    let address = listener.local_addr()?;
+    let tls = certificate::of_run(&job.server, folder.path())?;
+    let reach = Reach::new(listener.local_addr()?, tls.as_deref(), &job.server);
+    store.reached_at(&serde_json::to_string(&reach.network())?)?;
+    // Workers of this machine need no TLS, nor a certificate that may change.
+    let local = match &tls {
+        Some(_) if worker.is_some() => Some(server::listen(LOCAL_WORKERS).await?),
+        _ => None,
+    };
+    let local_address = match &local {
+        Some(listener) => listener.local_addr()?.to_string(),
+        None => reach.here().at,
+    };
     let table = plan.tensors().clone();
     let codec = job.training.codec;
     let spec = plan.spec().to_json();
@@ -173,13 +193,14 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let min_workers = job.fleet.workers_at_start();
     let last_record = before.records.last().cloned();
     let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
-    let invitation = links::invitation(address, made.worker.reveal()).to_string();
+    let invitation = links::invitation(&reach.places(), made.worker.reveal()).to_string();
     let access = Access {
         tokens,
         invitation: Invitation::new(made.worker_id, invitation),
         audit: Audit::of(folder.path()),
     };
-    let shared = Shared::new(access, assignment, stored, events.clone(), board.clone());
+    let shared = Shared::new(access, assignment, stored, events.clone(), board.clone())
+        .reached_by(&job.server);
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
@@ -211,12 +232,18 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         board.clone(),
     )?;
 
-    let serving = Serving::start(listener, shared, board.clone());
+    let renewal = Renewal::catch(tls.as_ref());
+    let serving = Serving::start((listener, tls), local, shared, board.clone());
     // Before anything is said: who has read that a run begins can end it.
     let signals = Signals::catch()?;
-    let mut display = display::Terminal::new(&job, address, &made, &path);
+    certificate::warn(&job.server, &reach);
+    let mut display = display::Terminal::new(&job, &reach, &made, &path);
     display.begin(&plan, before.goes_on.as_deref());
-    let mut processes = local::start(worker, &job, address, &made.local, &events, &display.log())?;
+    if let Some(renewal) = renewal {
+        tokio::spawn(renewal.keep(display.log(), events.downgrade()));
+    }
+    let mut processes =
+        local::start(worker, &job, &local_address, &made.local, &events, &display.log())?;
     let mut display: Box<dyn Display> = Box::new(display);
     if let Some(folder) = tensorboard {
         let incarnation = engine.status().version.incarnation;

@@ -6,7 +6,7 @@ use model::Plan;
 use protocol::Digest;
 use protocol::message::ShardInfo;
 
-use super::RUN;
+use super::{RUN, certificate};
 use crate::cli::{Failure, TrainArgs};
 use crate::config::{self, Job};
 use crate::data::{self, Cut, LabelKind, Scaling, Splits};
@@ -35,6 +35,7 @@ pub(super) fn prepare(args: &TrainArgs) -> anyhow::Result<Prepared> {
 }
 
 fn load(job: Job) -> anyhow::Result<Prepared> {
+    certificate::from_files(&job.server)?;
     let plan = Plan::new(&job.model)?;
     let splits = Splits::load(job.division(), LabelKind::of(job.model.loss))?;
     splits.train.check(&plan)?;
@@ -51,20 +52,35 @@ fn load(job: Job) -> anyhow::Result<Prepared> {
     Ok(Prepared { job, plan, splits, shards, initial })
 }
 
-/// Flags that a run which goes on may be given: who trains it, where it is reached, and how long.
-const FLEET: [&str; 6] = ["workers", "min_workers", "device", "listen", "linger", "max_time"];
+/// Flags that a run which goes on may be given: who trains it, where and how it is reached, and how long.
+const FLEET: [&str; 12] = [
+    "workers",
+    "min_workers",
+    "device",
+    "listen",
+    "linger",
+    "max_time",
+    "tls",
+    "tls_cert",
+    "tls_key",
+    "trusted_proxies",
+    "allow_hosts",
+    "insecure",
+];
 
 /// Reads the job of the run in `folder` again, with other flags for its fleet and its time alone.
 pub(super) fn prepare_again(args: &TrainArgs, folder: &Path) -> anyhow::Result<Prepared> {
     let settings = args.settings()?;
     let of_fleet = |key: &str| {
-        let name = key.strip_prefix("fleet.").or(key.strip_prefix("training.")).unwrap_or(key);
+        let sections = ["fleet.", "training.", "server."];
+        let name = sections.iter().find_map(|section| key.strip_prefix(section)).unwrap_or(key);
         FLEET.contains(&name)
     };
     if let Some(other) = settings.iter().find(|setting| !of_fleet(&setting.key)) {
         return Err(Failure::Usage(format!(
             "{} cannot change in a run that goes on: with --resume there may be --workers, \
-             --min-workers, --device, --listen, --linger and --max-time",
+             --min-workers, --device, --listen, --linger, --max-time and the flags of TLS, proxies and \
+             names",
             other.flag
         ))
         .into());

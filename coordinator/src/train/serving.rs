@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
 use super::END_TIMEOUT;
 use super::display;
 use super::signals::Signals;
 use crate::run::Board;
-use crate::server::{self, Shared};
+use crate::server::{self, Shared, Tls};
 
 /// How often it is looked whether a browser is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -20,19 +20,32 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// The running server.
 pub(super) struct Serving {
     board: Arc<Board>,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<()>,
+    stop: watch::Sender<()>,
+    servers: JoinSet<()>,
 }
 
 impl Serving {
-    /// Starts to serve.
-    pub(super) fn start(listener: TcpListener, shared: Shared, board: Arc<Board>) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(server::serve(listener, Arc::new(shared), async {
-            // The sender is dropped when the run is over.
-            let _ = stopped.await;
-        }));
-        Self { board, stop, server }
+    /// Starts to serve: the port with its certificate, if there is one, and another for this machine's
+    /// own workers if they are not to use that.
+    pub(super) fn start(
+        (port, tls): (TcpListener, Option<Arc<Tls>>),
+        local: Option<TcpListener>,
+        shared: Shared,
+        board: Arc<Board>,
+    ) -> Self {
+        let (stop, stopped) = watch::channel(());
+        let shared = Arc::new(shared);
+        let mut servers = JoinSet::new();
+        for (listener, tls) in
+            [Some((port, tls)), local.map(|local| (local, None))].into_iter().flatten()
+        {
+            let mut stopped = stopped.clone();
+            servers.spawn(server::serve(listener, tls, shared.clone(), async move {
+                // The sender says nothing: it is dropped when the run is over.
+                let _ = stopped.changed().await;
+            }));
+        }
+        Self { board, stop, servers }
     }
 
     /// Serves on for at most so long while a browser is there, and ends.
@@ -52,7 +65,7 @@ impl Serving {
         }
         drop(self.stop);
         // Sessions have ended; what lingers is cut off with the runtime.
-        let _ = timeout(END_TIMEOUT, self.server).await;
+        let _ = timeout(END_TIMEOUT, self.servers.join_all()).await;
     }
 
     async fn watched(&self, linger: Duration) {

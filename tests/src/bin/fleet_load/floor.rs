@@ -45,7 +45,10 @@ pub(crate) fn start() -> Result<Floor> {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = format!("ws://{}", listener.local_addr()?);
     runtime.spawn(accept(listener));
-    Ok(Floor { invitation: Invitation { address, token: String::new() }, _runtime: runtime })
+    Ok(Floor {
+        invitation: Invitation { address, token: String::new(), fingerprint: None },
+        _runtime: runtime,
+    })
 }
 
 async fn accept(listener: TcpListener) {
