@@ -69,8 +69,8 @@ pub(super) async fn turn_away(
     request: Request,
     next: Next,
 ) -> Response {
-    let bearer = shown(request.headers()).map(|token| shared.access.tokens.bearer(token));
-    if let Some(Err(Denied::Unknown)) = bearer
+    if let Some(token) = shown(request.headers())
+        && shared.access.tokens.look_up(token).await == Err(Denied::Unknown)
         && let Some(wait) = shared.failures.add(visitor.address())
     {
         let wait = [(header::RETRY_AFTER, wait.as_secs().max(1).to_string())];

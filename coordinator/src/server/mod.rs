@@ -170,6 +170,7 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .merge(dashboard::routes())
         .layer(from_fn_with_state(shared.clone(), failures::turn_away))
+        // Last, and so the first that a request meets: it says whose it is.
         .layer(from_fn_with_state(shared.clone(), gate::pass))
         .layer(map_response(page::protect))
         .with_state(shared.clone());

@@ -238,7 +238,7 @@ impl Reader {
         let ToCoordinator::Hello(hello) = message else {
             return Err(Close::protocol("a session starts with Hello"));
         };
-        let token = self.bearer(&hello.token, visitor)?.id;
+        let token = self.bearer(&hello.token, visitor).await?.id;
         match self.shared.places.take(hello.identity, hello.slot) {
             Ok(place) => Ok(Admitted { hello, token, place }),
             Err(full) => Err(Close { retry: full.retry(), ..Close::policy(&full.to_string()) }),
@@ -246,8 +246,8 @@ impl Reader {
     }
 
     /// Whose token it is, if that is a worker's.
-    fn bearer(&self, token: &str, visitor: &Visitor) -> Result<Bearer, Close> {
-        match self.shared.access.tokens.bearer(token) {
+    async fn bearer(&self, token: &str, visitor: &Visitor) -> Result<Bearer, Close> {
+        match self.shared.access.tokens.look_up(token).await {
             Ok(bearer) if bearer.role == Role::Worker => Ok(bearer),
             Ok(_) => Err(Close::policy(
                 "this token does not let workers in; use the --token that herd train printed after \

@@ -31,7 +31,8 @@ const TABLES: &str = "
 CREATE TABLE incarnation (
     number INTEGER PRIMARY KEY,
     started TEXT NOT NULL,
-    address TEXT NOT NULL
+    address TEXT NOT NULL,
+    place TEXT
 ) STRICT;
 CREATE TABLE checkpoint (
     number INTEGER PRIMARY KEY,
@@ -224,6 +225,13 @@ impl Database {
             )?;
             Ok((number, tokens::begin(sql, number, tokens)?))
         })
+    }
+
+    /// Writes how the last start is reached.
+    pub(super) fn reached_at(&mut self, place: &str) -> Result<(), StorageError> {
+        let update = "UPDATE incarnation SET place = ?1
+                      WHERE number = (SELECT max(number) FROM incarnation)";
+        self.change(|sql| sql.execute(update, [place]).map(drop))
     }
 
     /// All starts, oldest first.

@@ -84,6 +84,14 @@ impl Store {
         self.database.begin(address, tokens)
     }
 
+    /// Stores how this start is reached, for who makes links.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn reached_at(&mut self, place: &str) -> Result<(), StorageError> {
+        self.database.reached_at(place)
+    }
+
     /// The address of the last start.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ pub(super) const FROM_1: &str = "
 INSERT INTO token (role, hash, made, note, incarnation)
     SELECT 'worker', token, started, '', number FROM incarnation ORDER BY number;
 ALTER TABLE incarnation DROP COLUMN token;
+ALTER TABLE incarnation ADD COLUMN place TEXT;
 ";
 
 const COLUMNS: &str = "id, role, hash, made, expires, revoked, note, incarnation";
@@ -198,12 +199,14 @@ impl TokenBook {
         self.database.ask(|sql| sql.pragma_query_value(None, "data_version", |row| row.get(0)))
     }
 
-    /// Where the coordinator listened last, as it was stored.
+    /// How the last start is reached, as [`super::Store::reached_at`] stored it.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn address(&self) -> Result<Option<String>, StorageError> {
-        Ok(self.database.incarnations()?.pop().map(|start| start.address))
+    pub fn place(&self) -> Result<Option<String>, StorageError> {
+        let question = "SELECT place FROM incarnation ORDER BY number DESC LIMIT 1";
+        let place: Vec<Option<String>> = self.database.list(question, |row| row.get(0))?;
+        Ok(place.into_iter().flatten().next())
     }
 
     /// Stores a token and says its number.

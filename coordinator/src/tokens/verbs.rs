@@ -1,7 +1,5 @@
 //! `herd token`: make, list and revoke the tokens of a run, whether it is going on or not.
 
-use std::net::SocketAddr;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -9,7 +7,7 @@ use super::{Denied, Role, Secret};
 use crate::cli::{Failure, TokenListArgs, TokenMakeArgs, TokenRevokeArgs, aligned, answer};
 use crate::goals::Span;
 use crate::storage::{Audit, RunLock, TokenBook, TokenRow, find_run};
-use crate::train::{Place, eprint_line, places_of};
+use crate::train::{Place, eprint_line};
 
 /// Longest note, in characters: it stands in a line of a table.
 const NOTE_CHARACTERS_MAX: usize = 60;
@@ -31,9 +29,8 @@ pub fn make(args: &TokenMakeArgs) -> anyhow::Result<()> {
     let TokenRow { id, role, .. } = row;
     let until = row.expires.map(|end| format!(" until {}", minute(end))).unwrap_or_default();
     Audit::of(&folder).note(None, &format!("made token {id}, {role}{until}"));
-    // The outermost place, as `herd train` prints it.
-    let address = book.address()?.and_then(|address| address.parse::<SocketAddr>().ok());
-    let place = address.and_then(|address| places_of(&folder, address).pop());
+    // As the last start has printed it.
+    let place = book.place()?.and_then(|text| serde_json::from_str::<Place>(&text).ok());
     let links = place.map(|place| links(&place, role, secret.reveal())).unwrap_or_default();
     if args.json {
         let links: serde_json::Map<String, Value> =

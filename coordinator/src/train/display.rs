@@ -69,15 +69,14 @@ impl Terminal {
         };
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let mut head = vec![format!("run     {} in {}", job.name, folder.display())];
-        let places = reach.places();
-        // The last is the one that most can take.
-        if let Some((place, others)) = places.split_last() {
-            head.push(format!("join    {}", place.worker(made.worker.reveal())));
-            head.extend(page_lines(place, others, made.worker.reveal()));
-            head.push(format!("watch   {}", place.dashboard(made.viewer.reveal())));
-            head.push(format!("admin   {}", place.dashboard(made.admin.reveal())));
-        }
+        let place = reach.network();
+        let mut head = vec![
+            format!("run     {} in {}", job.name, folder.display()),
+            format!("join    {}", place.worker(made.worker.reveal())),
+        ];
+        head.extend(page_lines(reach, &place, made.worker.reveal()));
+        head.push(format!("watch   {}", place.dashboard(made.viewer.reveal())));
+        head.push(format!("admin   {}", place.dashboard(made.admin.reveal())));
         if let Some(fingerprint) = reach.fingerprint() {
             head.push(format!("tls     self-signed, SHA-256 {fingerprint}"));
         }
@@ -104,7 +103,7 @@ impl Terminal {
 }
 
 /// The link that volunteers open, and the same as a picture for phones.
-fn page_lines(place: &Place, others: &[Place], token: &str) -> Vec<String> {
+fn page_lines(reach: &Reach, place: &Place, token: &str) -> Vec<String> {
     if !crate::server::page_is_built() {
         let remedy = "not in this build of herd: run `cargo xtask wasm` and build again";
         return vec![format!("page    {remedy}")];
@@ -112,14 +111,16 @@ fn page_lines(place: &Place, others: &[Place], token: &str) -> Vec<String> {
     let link = place.page(token);
     let mut lines = vec![format!("page    {link}")];
     // A phone cannot open a link to this machine's own loopback.
-    if place.is_local() {
+    if reach.is_here_only() {
         lines.push(
             "        for this machine alone; --listen 0.0.0.0:7700 lets others in".to_owned(),
         );
     }
-    lines.extend(others.iter().map(|other| format!("here    {}", other.page(token))));
+    if reach.has_two() {
+        lines.push(format!("here    {}", reach.here().page(token)));
+    }
     let terminal = std::io::stderr().is_terminal();
-    if (terminal || !place.is_local())
+    if (terminal || !reach.is_here_only())
         && let Some(code) = links::picture(&link)
     {
         let picture = code.render::<unicode::Dense1x2>().build();
@@ -178,9 +179,8 @@ impl Display for Terminal {
                 .set_message(format!("waiting for workers: {here} of {}", self.min_workers));
             return;
         }
-        let paused = if status.paused { "paused  " } else { "" };
         bar.set_message(format!(
-            "{paused}epoch {}/{}  {} samples/s  {} workers  {} merges",
+            "epoch {}/{}  {} samples/s  {} workers  {} merges",
             (status.epoch + 1).min(status.epochs),
             status.epochs,
             grouped(tally.samples_per_second() as u64),

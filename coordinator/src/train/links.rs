@@ -1,21 +1,21 @@
-//! Each link and command that people and programs are given, for a place where the run is reached.
+//! Where a run is reached: each link and command that people and programs are given is made here.
 //! A link carries its token after the `#`, which browsers keep to themselves.
 
 use qrcode::{Color, EcLevel, QrCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Empty modules around a QR code, which cameras need to find it.
 const QUIET_MODULES: usize = 4;
 
-/// A way to reach a coordinator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A way to reach a coordinator. The ledger keeps that of each start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    pub(super) label: &'static str,
+    /// Who can take it: `this machine` or `network`.
+    pub(super) label: String,
     /// `HOST:PORT`.
-    pub(super) host: String,
-    /// This machine alone reaches it.
-    pub(super) local: bool,
-    /// Over TLS.
+    pub(super) at: String,
+    /// Whether connections are encrypted.
     pub(super) encrypted: bool,
     /// Of a certificate that nobody but the run itself has signed.
     pub(super) fingerprint: Option<String>,
@@ -26,8 +26,7 @@ impl Place {
     pub(crate) fn worker(&self, token: &str) -> String {
         let scheme = if self.encrypted { "wss" } else { "ws" };
         let pinned = self.fingerprint.as_ref().map(|digits| format!(" --fingerprint {digits}"));
-        let pinned = pinned.unwrap_or_default();
-        format!("herd-worker {scheme}://{} --token {token}{pinned}", self.host)
+        format!("herd-worker {scheme}://{} --token {token}{}", self.at, pinned.unwrap_or_default())
     }
 
     /// The page that volunteers open.
@@ -40,14 +39,9 @@ impl Place {
         format!("{}/#{token}", self.origin())
     }
 
-    /// Whether this machine alone reaches it.
-    pub(crate) fn is_local(&self) -> bool {
-        self.local
-    }
-
     fn origin(&self) -> String {
         let scheme = if self.encrypted { "https" } else { "http" };
-        format!("{scheme}://{}", self.host)
+        format!("{scheme}://{}", self.at)
     }
 }
 
@@ -91,33 +85,32 @@ mod tests {
     use super::*;
 
     fn place(encrypted: bool, fingerprint: Option<&str>) -> Place {
-        let (host, fingerprint) = ("127.0.0.1:7700".to_owned(), fingerprint.map(str::to_owned));
-        Place { label: "this machine", host, local: true, encrypted, fingerprint }
+        Place {
+            label: "network".to_owned(),
+            at: "192.0.2.7:7700".to_owned(),
+            encrypted,
+            fingerprint: fingerprint.map(str::to_owned),
+        }
     }
 
     #[test]
     fn the_token_stands_in_the_fragment_alone() {
         for (encrypted, scheme) in [(false, "http"), (true, "https")] {
             let place = place(encrypted, None);
-            for (link, path) in [(place.page("secret"), "join#"), (place.dashboard("secret"), "#")]
+            for (link, path) in [(place.page("secret"), "/join"), (place.dashboard("secret"), "/")]
             {
-                assert_eq!(link, format!("{scheme}://127.0.0.1:7700/{path}secret"));
+                assert_eq!(link, format!("{scheme}://192.0.2.7:7700{path}#secret"));
             }
         }
     }
 
     #[test]
-    fn a_workers_command_says_how_the_coordinator_is_known() {
-        for (place, command) in [
-            (place(false, None), "herd-worker ws://127.0.0.1:7700 --token T"),
-            (place(true, None), "herd-worker wss://127.0.0.1:7700 --token T"),
-            (
-                place(true, Some("ff")),
-                "herd-worker wss://127.0.0.1:7700 --token T --fingerprint ff",
-            ),
-        ] {
-            assert_eq!(place.worker("T"), command);
-        }
+    fn a_worker_is_told_what_it_is_to_believe() {
+        let plain = "herd-worker ws://192.0.2.7:7700 --token T";
+        assert_eq!(place(false, None).worker("T"), plain);
+        let named = "herd-worker wss://192.0.2.7:7700 --token T";
+        assert_eq!(place(true, None).worker("T"), named);
+        assert_eq!(place(true, Some("ff")).worker("T"), format!("{named} --fingerprint ff"));
     }
 
     /// The dark modules of a path.
@@ -136,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_the_code_of_its_link_with_room_around() {
-        let value = invitation(&[place(false, None)], &"t".repeat(43));
+        let value = invitation(&[place(true, None)], &"t".repeat(43));
         let link = &value["links"][0];
         let code = picture(link["page"].as_str().unwrap()).unwrap();
         let size = code.width() + 8;

@@ -55,7 +55,6 @@ use summary::Summary;
 
 pub(crate) use display::eprint_line;
 pub(crate) use links::Place;
-pub(crate) use reach::places_of;
 pub(crate) use summary::{bytes, grouped, percent};
 
 /// This coordinator trains one run.
@@ -156,12 +155,14 @@ fn cut_short(ending: Ending) -> Option<Failure> {
 }
 
 async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summary, Serving)> {
-    let Start { prepared, engine, master, listener, folder, store, made, tokens, before } = start;
+    let Start { prepared, engine, master, listener, folder, mut store, made, tokens, before } =
+        start;
     let data_name = prepared.data_name();
     let Prepared { job, plan, splits, shards, .. } = prepared;
     let worker = local::program(&job)?;
     let tls = certificate::of_run(&job.server, folder.path())?;
     let reach = Reach::new(listener.local_addr()?, tls.as_deref(), &job.server);
+    store.reached_at(&serde_json::to_string(&reach.network())?)?;
     // Workers of this machine need no TLS, nor a certificate that may change.
     let local = match &tls {
         Some(_) if worker.is_some() => Some(server::listen(LOCAL_WORKERS).await?),
@@ -169,7 +170,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     };
     let local_address = match &local {
         Some(listener) => listener.local_addr()?.to_string(),
-        None => reach.here(),
+        None => reach.here().at,
     };
     let table = plan.tensors().clone();
     let codec = job.training.codec;

@@ -1,17 +1,13 @@
 //! Where a run is reached, with TLS or without.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
 
-use super::certificate;
 use super::links::Place;
-use crate::config::{self, ServerSection};
+use crate::config::ServerSection;
 use crate::server::Tls;
-use crate::storage;
 
-/// What places are called for people.
+/// Whom an address of the loopback is for.
 const HERE: &str = "this machine";
-const NETWORK: &str = "network";
 
 /// Where a run is reached.
 #[derive(Debug, Clone)]
@@ -41,6 +37,11 @@ impl Reach {
         self.listening.ip().is_loopback()
     }
 
+    /// Whether this machine reaches it by another address than others do.
+    pub(super) fn has_two(&self) -> bool {
+        self.listening.ip().is_unspecified() && self.places().len() > 1
+    }
+
     /// Whether connections are encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         self.encrypted
@@ -51,44 +52,31 @@ impl Reach {
         self.fingerprint.as_deref()
     }
 
-    /// The ways to reach it, the one that most can take last. There is at least one.
-    pub(super) fn places(&self) -> Vec<Place> {
-        let place = |label, host: String| Place {
-            label,
-            host,
-            local: label == HERE,
-            encrypted: self.encrypted,
-            fingerprint: self.fingerprint.clone(),
+    /// How other machines reach it.
+    pub(super) fn network(&self) -> Place {
+        let at = match &self.name {
+            Some(name) => format!("{name}:{}", self.listening.port()),
+            None => elsewhere(self.listening).to_string(),
         };
-        let port = self.listening.port();
-        let ip = self.listening.ip();
-        if let Some(name) = &self.name {
-            return vec![place(NETWORK, format!("{name}:{port}"))];
-        }
-        let here = place(HERE, self.here());
-        if ip.is_loopback() {
-            return vec![here];
-        }
-        if !ip.is_unspecified() {
-            return vec![place(NETWORK, self.listening.to_string())];
-        }
-        let elsewhere = route(ip.is_ipv4()).map(|ip| SocketAddr::new(ip, port).to_string());
-        // A machine without a network is reached by itself alone.
-        std::iter::once(here).chain(elsewhere.map(|host| place(NETWORK, host))).collect()
+        let alone = self.name.is_none() && self.is_here_only();
+        self.place(if alone { HERE } else { "network" }, at)
     }
 
-    /// `HOST:PORT` for this machine.
-    pub(super) fn here(&self) -> String {
-        reachable(self.listening).to_string()
+    /// How this machine reaches it.
+    pub(super) fn here(&self) -> Place {
+        self.place(HERE, reachable(self.listening).to_string())
     }
-}
 
-/// Where a stored run is reached when it listens there, as far as its folder tells.
-pub(crate) fn places_of(folder: &Path, listening: SocketAddr) -> Vec<Place> {
-    let job = config::resolve(Some(&folder.join(storage::CONFIG)), &[], &[]);
-    let Ok(server) = job.map(|job| job.server) else { return Vec::new() };
-    let Ok(tls) = certificate::of_run(&server, folder) else { return Vec::new() };
-    Reach::new(listening, tls.as_deref(), &server).places()
+    /// All ways, the one that most can take last.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let (here, network) = (self.here(), self.network());
+        if here.at == network.at { vec![network] } else { vec![here, network] }
+    }
+
+    fn place(&self, label: &str, at: String) -> Place {
+        let (encrypted, fingerprint) = (self.encrypted, self.fingerprint.clone());
+        Place { label: label.to_owned(), at, encrypted, fingerprint }
+    }
 }
 
 /// The address at which this machine reaches a listener that may listen on all addresses.
@@ -98,6 +86,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The address at which other machines reach a listener that may listen on all addresses.
+fn elsewhere(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    // A machine without a network is reached by itself alone.
+    let ip = route(address.is_ipv4()).unwrap_or_else(|| reachable(address).ip());
     SocketAddr::new(ip, address.port())
 }
 
@@ -139,33 +137,30 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_is_reached_where_it_listens() {
-        for (listening, label, reached) in [
-            ("127.0.0.1:80", HERE, "127.0.0.1:80"),
-            ("[::1]:80", HERE, "[::1]:80"),
-            ("192.0.2.7:80", NETWORK, "192.0.2.7:80"),
+    fn a_listener_on_all_addresses_is_reached_through_loopback() {
+        for (listening, reached) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
         ] {
-            let reach = reach(listening, None, None);
-            assert_eq!(reach.here(), reached);
-            let [place] = &reach.places()[..] else { panic!("{listening}") };
-            assert_eq!((place.label, &*place.host), (label, reached));
-            assert_eq!(place.is_local(), label == HERE);
-        }
-        for (listening, here) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")] {
-            let reach = reach(listening, None, Some("ff"));
-            assert_eq!(reach.here(), here);
-            let all = reach.places();
-            assert_eq!((all[0].label, &*all[0].host), (HERE, here));
-            // A machine without any network has no other.
-            assert!(all.iter().skip(1).all(|place| place.label == NETWORK && !place.is_local()));
-            assert!(all.iter().all(|place| place.encrypted && place.fingerprint.is_some()));
+            assert_eq!(reach(listening, None, None).here().at, reached);
         }
     }
 
     #[test]
-    fn a_certificate_with_a_name_is_reached_by_its_name() {
-        let places = reach("0.0.0.0:443", Some("herd.example.org"), None).places();
-        assert_eq!(places.len(), 1);
-        assert_eq!(places[0].page("T"), "https://herd.example.org:443/join#T");
+    fn places_say_who_reaches_it_and_how() {
+        let plain = reach("127.0.0.1:80", None, None);
+        assert!(plain.is_here_only() && !plain.has_two());
+        assert_eq!(plain.places(), [plain.here()]);
+        let one = reach("192.0.2.7:80", None, None);
+        assert_eq!((one.places(), one.network().label.as_str()), (vec![one.network()], "network"));
+        let own = reach("0.0.0.0:80", None, Some("ff"));
+        assert!(!own.network().at.starts_with("0.0.0.0"), "{:?}", own.network());
+        assert_eq!(own.places().first(), Some(&own.here()));
+        assert!(own.places().iter().all(|place| place.encrypted && place.fingerprint.is_some()));
+        let named = reach("0.0.0.0:443", Some("herd.example.org"), None);
+        assert_eq!(named.network().at, "herd.example.org:443");
+        assert_eq!(named.places().len(), 2);
+        assert!(named.network().encrypted && named.network().fingerprint.is_none());
     }
 }

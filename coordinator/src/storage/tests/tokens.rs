@@ -37,8 +37,11 @@ fn starts_tokens_and_addresses_last() {
             incarnation: Some(number),
             ..row
         }));
+        store.reached_at(&format!("place {number}")).unwrap();
         run.store = None;
         let store = Store::open(run.path()).unwrap();
+        let book = TokenBook::open(run.path()).unwrap();
+        assert_eq!(book.place().unwrap(), Some(format!("place {number}")));
         assert_eq!(all(run.path()), expected);
         assert_eq!(store.address().unwrap(), Some(address));
         run.store = Some(store);
@@ -129,6 +132,7 @@ fn age(folder: &Path, token: &Secret) {
     let sql = Connection::open(folder.join("run.db")).unwrap();
     sql.execute_batch(
         "DROP TABLE token;
+         ALTER TABLE incarnation DROP COLUMN place;
          ALTER TABLE incarnation ADD COLUMN token BLOB NOT NULL DEFAULT x'';
          PRAGMA user_version = 1;",
     )
