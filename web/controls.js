@@ -85,7 +85,9 @@ export class Controls {
     this.#busy = true
     this.#enable()
     try {
-      this.#say(await this.#api.order(`/v1/admin/${what}`, body))
+      const done = await this.#api.order(`/v1/admin/${what}`, body)
+      // A name at the start stays as it is written.
+      this.#say(what === 'kick' ? done : words.sentence(done, 300))
       return true
     } catch (error) {
       this.#say(error instanceof Error ? error.message : String(error))

@@ -35,6 +35,7 @@ function render() {
   if (live?.reach === 'invalid') explain(live.refusal)
   if (!feed.view) return
   controls.show(feed.view)
+  invite.over = feed.view.state === 'ended'
   const model = element('get-model', HTMLButtonElement)
   // Without validation the network of the end is the one to take.
   model.disabled = feed.view.best === null && feed.view.state !== 'ended'

@@ -11,6 +11,7 @@ export class Invite {
   /** @type {Invitation[]} */
   #links = []
   #place = 0
+  #over = false
 
   constructor() {
     const choice = element('links', HTMLSelectElement)
@@ -39,8 +40,14 @@ export class Invite {
     choice.replaceChildren(...options)
     choice.selectedIndex = this.#place
     show(box('links-row'), links.length > 1)
-    show(box('invite'), links.length > 0)
     this.#draw()
+    this.over = this.#over
+  }
+
+  /** There is nothing to join any more. @param {boolean} over */
+  set over(over) {
+    this.#over = over
+    show(box('invite'), this.#links.length > 0 && !over)
   }
 
   #draw() {

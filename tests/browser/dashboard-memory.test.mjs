@@ -27,7 +27,7 @@ async function held(session) {
 }
 
 scenario('an open dashboard stays as it is', { minutes: MINUTES + 3 }, async (stage) => {
-  const job = await irisJob(stage.folder, { epochs: 1_000_000, frequency: 'steps=8', rate: 0.001 })
+  const job = await irisJob(stage.folder, { epochs: 1_000_000, frequency: 'steps=8', rate: 0.001, validation: 0.2 })
   const herd = await stage.herd({ job })
   stage.worker(herd, 'Ada')
   const tab = await stage.blank({ origins: [herd.origin] })
