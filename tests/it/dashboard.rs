@@ -123,7 +123,9 @@ fn at_the_end_all_numbers_are_the_same_everywhere() {
         ("herd_versions_total", "versions"),
         ("herd_learning_rate", "learning_rate"),
     ] {
-        assert_eq!(sample(&metrics, name), number(&view[key]), "{name}");
+        let (told, seen) = (sample(&metrics, name), number(&view[key]));
+        // JSON's reader may change the last bit.
+        assert!((told - seen).abs() <= 1e-12 * seen.abs(), "{name}: {told} and {seen}");
     }
     assert_eq!(sample(&metrics, "herd_test_accuracy_ratio"), number(&said["test_accuracy"]));
 
@@ -140,7 +142,7 @@ fn at_the_end_all_numbers_are_the_same_everywhere() {
         assert_eq!((&worker["state"], &worker["client"]), (&json!("gone"), &json!("native")));
         for key in ["samples", "merged", "rejected"] {
             assert_eq!(worker[key], in_said[key], "{key}");
-            assert_eq!(worker[key], in_ledger[key], "{key}: {shown}");
+            assert_eq!(worker[key], in_ledger["counts"][key], "{key}: {shown}");
         }
         assert_eq!(worker["samples_per_second"], in_said["samples_per_second"]);
         assert_eq!(100.0 * number(&worker["busy"]), number(&in_said["busy_percent"]));

@@ -228,7 +228,7 @@ impl Watching {
     #[track_caller]
     pub fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + TIMEOUT;
-        while !wanted(&self.seen.view) {
+        while self.seen.view.is_null() || !wanted(&self.seen.view) {
             assert!(Instant::now() < deadline, "never {what}: {}", self.seen.view);
             assert!(self.read().is_some(), "the stream ends, and never {what}: {}", self.seen.view);
         }
