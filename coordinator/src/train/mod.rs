@@ -189,7 +189,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
     let last_record = before.records.last().cloned();
     let board = Arc::new(Board::new(&job.name, plan.parameters(), min_workers, before.records));
     let shared = Shared::new(tokens, assignment, stored, events.clone(), board.clone())
-        .reached_by(&job.server);
+        .reached_by(&job.server, tls.as_deref());
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);
