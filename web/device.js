@@ -41,7 +41,7 @@ async function checkGpu() {
   if (!gpu) {
     return isSecureContext
       ? 'This browser does not offer WebGPU, the way for a page to use the graphics card.'
-      : 'This page came over plain http from another machine, and browsers offer the graphics card only to pages over https or from this machine itself.'
+      : 'This page came over plain http from another machine, and browsers offer the graphics card only to pages over https or from this machine itself. Whoever runs the coordinator can give you an https link: herd train --tls self-signed makes one.'
   }
   try {
     const adapter = await Promise.race([gpu.requestAdapter(), timeout()])

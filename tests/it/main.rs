@@ -29,6 +29,8 @@ mod predictions;
 mod proxies;
 // What a run tells of itself: report.html, /metrics, event files for TensorBoard.
 mod reports;
+// Where tokens must not stand.
+mod secrets;
 // Runs over TLS, with certificates of their own and others.
 mod tls;
 // The tree itself: sources, dependencies, licences, documents.

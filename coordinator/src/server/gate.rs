@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::origins::Names;
 use super::proxies::{self, Network};
 use super::rates::Rates;
+use super::tls::Tls;
 use super::visitors::Visitor;
 use super::{Role, Shared};
 use crate::config::ServerSection;
@@ -57,9 +58,10 @@ pub(super) struct Refusal {
 }
 
 impl Gate {
-    pub(super) fn new(section: &ServerSection) -> Self {
+    pub(super) fn new(section: &ServerSection, tls: Option<&Tls>) -> Self {
+        let certified = tls.map(Tls::names).unwrap_or_default();
         Self {
-            names: Names::new(&section.allow_hosts),
+            names: Names::new(section.allow_hosts.iter().chain(&certified)),
             proxies: section.trusted_proxies.clone(),
             rates: Rates::default(),
         }

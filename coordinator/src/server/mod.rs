@@ -138,10 +138,11 @@ impl Shared {
         }
     }
 
-    /// With the names and the proxies by which it is reached.
+    /// With the names and the proxies by which it is reached: those that it was told, and those of its
+    /// certificate.
     #[must_use]
-    pub fn reached_by(self, section: &ServerSection) -> Self {
-        Self { gate: Gate::new(section), ..self }
+    pub fn reached_by(self, section: &ServerSection, tls: Option<&Tls>) -> Self {
+        Self { gate: Gate::new(section, tls), ..self }
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) struct Names {
 
 impl Names {
     /// This machine's own name, and these.
-    pub(super) fn new(allowed: &[String]) -> Self {
-        let allowed = allowed.iter().map(|name| bare(name).to_owned()).collect();
+    pub(super) fn new<'a>(allowed: impl IntoIterator<Item = &'a String>) -> Self {
+        let allowed = allowed.into_iter().map(|name| bare(name).to_owned()).collect();
         Self { machine: machine_names(), allowed }
     }
 

@@ -218,7 +218,7 @@ async fn run(start: Start, tensorboard: Option<PathBuf>) -> anyhow::Result<(Summ
         intake.clone(),
         dashboard,
     )
-    .reached_by(&job.server);
+    .reached_by(&job.server, tls.as_deref());
     let traffic = shared.traffic.clone();
     traffic.up.store(before.shell.bytes_up, Ordering::Relaxed);
     traffic.down.store(before.shell.bytes_down, Ordering::Relaxed);

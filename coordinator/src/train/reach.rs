@@ -1,5 +1,6 @@
 //! Where a run is reached, with TLS or without.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::links::Place;
@@ -23,10 +24,12 @@ pub(super) struct Reach {
 impl Reach {
     /// For a listener, and its certificate if it has one.
     pub(super) fn new(listening: SocketAddr, tls: Option<&Tls>, server: &ServerSection) -> Self {
-        let named = tls.is_some_and(|tls| !tls.is_self_signed());
+        let signed = tls.filter(|tls| !tls.is_self_signed());
+        let certified = signed.and_then(|tls| tls.names().into_iter().next());
+        let told = server.allow_hosts.first().filter(|_| signed.is_some()).cloned();
         Self {
             listening,
-            name: server.allow_hosts.first().filter(|_| named).cloned(),
+            name: told.or(certified),
             encrypted: tls.is_some(),
             fingerprint: tls.filter(|tls| tls.is_self_signed()).map(Tls::fingerprint),
         }
@@ -118,8 +121,8 @@ pub(super) fn all_names(server: &ServerSection) -> Vec<String> {
     names.extend(addresses.map(|address| address.to_string()));
     names.extend(crate::server::machine_names());
     names.extend(server.allow_hosts.iter().cloned());
-    names.sort();
-    names.dedup();
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     names
 }
 

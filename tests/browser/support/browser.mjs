@@ -13,10 +13,16 @@ const { chromium } = createRequire(path.join(PROJECT, 'web/package.json'))('play
 const CHROMIUM = process.env.HERD_CHROMIUM ?? '/usr/bin/chromium'
 const COMMON = ['--headless', '--no-sandbox']
 
+const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+/** What a person does who is warned of a certificate and goes on. */
+const BELIEVES = '--ignore-certificate-errors'
+
 /** Switches by kind. A plain Chromium without a graphics card has no WebGPU; SwiftShader is one in software. */
 const SWITCHES = {
   plain: COMMON,
-  webgpu: [...COMMON, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+  webgpu: [...COMMON, ...WEBGPU],
+  believing: [...COMMON, BELIEVES],
+  'believing-webgpu': [...COMMON, ...WEBGPU, BELIEVES],
 }
 
 const LAUNCH_SECONDS = 30

@@ -1,45 +1,54 @@
 // The coordinator of a test: a run of `herd train` with its address, token and ledger.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
+import https from 'node:https'
 import path from 'node:path'
 
 import { Program } from './program.mjs'
+import { within } from './waiting.mjs'
 
 const STATUS_SECONDS = 10
 
 /** The exit code of a run that was stopped. */
 const INTERRUPTED = 130
 
+/** How to join, as it is printed. */
+const JOIN = /^join +herd-worker (wss?:\S+) --token (\S+)(?: --fingerprint (\S+))?$/m
+
 export class Herd {
-  /** The `ws://HOST:PORT` for native workers. */
+  /** The `ws://HOST:PORT` or `wss://HOST:PORT` for native workers. */
   address = ''
-  /** The `http://HOST:PORT` of the page. */
+  /** The `http://HOST:PORT` or `https://HOST:PORT` of the page. */
   origin = ''
   token = ''
   /** The tokens of who watches the run, and of who controls it. */
   viewer = ''
   admin = ''
+  /** That of the run's own certificate, if it has one. */
+  fingerprint = ''
   /** @type {(program: Program) => void} */
   #onProgram = () => {}
 
   /** Starts a run without local workers. `args` are further flags of `herd train`; `onProgram` is told of
    * the process before anything can fail. */
-  static async start(folder, { job, args = [], linger = 0 }, onProgram) {
+  static async start(folder, { job, args = [], linger = 0, listen = '127.0.0.1:0' }, onProgram) {
     const herd = new Herd()
     herd.#onProgram = onProgram
     herd.folder = path.join(folder, 'run')
-    const common = ['--json', '--workers', '0', '--listen', '127.0.0.1:0', '--linger', String(linger)]
+    const common = ['--json', '--workers', '0', '--listen', listen, '--linger', String(linger)]
     const all = ['train', ...(job ? [job] : []), ...common, '--run-dir', herd.folder, ...args]
     herd.program = new Program('herd', all, folder)
     onProgram(herd.program)
-    const join = await herd.program.line(/^join +herd-worker (ws:\S+) --token (\S+)$/m)
-    const page = await herd.program.line(/^page +(http:\/\/[^/\s]+)\/join#(\S+)$/m)
+    const join = await herd.program.line(JOIN)
+    const page = await herd.program.line(/^page +(https?:\/\/[^/\s]+)\/join#(\S+)$/m)
     herd.address = join[1]
     herd.token = join[2]
+    herd.fingerprint = join[3] ?? ''
     herd.origin = page[1]
     assert.equal(page[2], herd.token, 'both ways of joining carry the same token')
-    herd.viewer = (await herd.program.line(/^watch +http:\/\/[^/\s]+\/#(\S+)$/m))[1]
-    herd.admin = (await herd.program.line(/^admin +http:\/\/[^/\s]+\/#(\S+)$/m))[1]
+    herd.viewer = (await herd.program.line(/^watch +https?:\/\/[^/\s]+\/#(\S+)$/m))[1]
+    herd.admin = (await herd.program.line(/^admin +https?:\/\/[^/\s]+\/#(\S+)$/m))[1]
     return herd
   }
 
@@ -48,7 +57,7 @@ export class Herd {
     const all = ['train', '--json', '--linger', String(linger), '--resume', this.folder]
     this.program = new Program('herd', all, path.dirname(this.folder))
     this.#onProgram(this.program)
-    const join = await this.program.line(/^join +herd-worker (ws:\S+) --token (\S+)$/m)
+    const join = await this.program.line(JOIN)
     assert.equal(join[1], this.address, 'workers find it where it was')
   }
 
@@ -88,16 +97,17 @@ export class Herd {
 
   /** A native worker of this run. */
   worker(folder, name, args = []) {
-    const all = [this.address, `--token=${this.token}`, '--once', '--device', 'cpu', '--name', name, ...args]
+    const pinned = this.fingerprint === '' ? [] : ['--fingerprint', this.fingerprint]
+    const all = [this.address, `--token=${this.token}`, ...pinned, '--once', '--device', 'cpu', '--name', name, ...args]
     return new Program('herd-worker', all, folder)
   }
 
   /** What the page is told about the run. */
   async status() {
-    const response = await fetch(`${this.origin}/v1/status`, {
-      headers: { authorization: `Bearer ${this.token}` },
-      signal: AbortSignal.timeout(STATUS_SECONDS * 1000),
-    })
+    const headers = { authorization: `Bearer ${this.token}` }
+    const url = `${this.origin}/v1/status`
+    if (this.fingerprint !== '') return believingly(url, headers)
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(STATUS_SECONDS * 1000) })
     assert.equal(response.status, 200, 'the coordinator tells its status')
     return response.json()
   }
@@ -120,6 +130,19 @@ export class Herd {
     const text = await readFile(path.join(this.folder, 'metrics.jsonl'), 'utf8')
     return text.trim().split('\n').map((line) => JSON.parse(line).samples)
   }
+}
+
+/** Asks a coordinator whose certificate is its own. */
+async function believingly(url, headers) {
+  const answer = async () => {
+    const request = https.get(url, { headers, agent: false, rejectUnauthorized: false })
+    const [response] = await once(request, 'response')
+    assert.equal(response.statusCode, 200, 'the coordinator tells its status')
+    const chunks = []
+    for await (const chunk of response) chunks.push(chunk)
+    return JSON.parse(Buffer.concat(chunks).toString())
+  }
+  return within(STATUS_SECONDS, url, answer())
 }
 
 /** Checks that a complete run counted each row of each epoch once, whoever trained it. */

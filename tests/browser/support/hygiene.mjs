@@ -49,7 +49,8 @@ export class Hygiene {
 
   #requested(address) {
     const { protocol, origin, host } = new URL(address)
-    const same = protocol === 'ws:' ? `http://${host}` : origin
+    const page = { 'ws:': 'http:', 'wss:': 'https:' }[protocol]
+    const same = page ? `${page}//${host}` : origin
     if (OWN_SCHEMES.includes(protocol) || this.#origins.has(same)) return
     this.#found('request to another origin', address)
   }

@@ -12,6 +12,7 @@ import { browser, closeBrowsers, launch, launchFreezable } from './browser.mjs'
 import { Herd } from './herd.mjs'
 import { Hygiene } from './hygiene.mjs'
 import { JoinPage } from './page.mjs'
+import { Program } from './program.mjs'
 import { Proxy } from './proxy.mjs'
 import { within } from './waiting.mjs'
 
@@ -71,6 +72,13 @@ class Stage {
     const proxy = await Proxy.open(herd.origin)
     this.#closers.push(() => proxy.close())
     return proxy
+  }
+
+  /** A program that is ended with the scenario. `file` is one of the product's, or a path. */
+  program(file, args) {
+    const program = new Program(file, args, this.folder)
+    this.#programs.push(program)
+    return program
   }
 
   /** A Chromium that only this scenario uses. */

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring as provider};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
+use webpki::EndEntityCert;
 
 pub use files::Files;
 
@@ -86,6 +87,15 @@ impl Tls {
         let shown = self.shown.get();
         let certificate = shown.cert.first().map(AsRef::as_ref).unwrap_or_default();
         data_encoding::HEXLOWER.encode(digest(&SHA256, certificate).as_ref())
+    }
+
+    /// The names of hosts that the certificate is made for, without those that stand for several.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let shown = self.shown.get();
+        let parsed = shown.cert.first().and_then(|der| EndEntityCert::try_from(der).ok());
+        let names = parsed.iter().flat_map(|certificate| certificate.valid_dns_names());
+        names.filter(|name| !name.contains('*')).map(str::to_ascii_lowercase).collect()
     }
 
     /// Whether nobody but the run itself says that the certificate is its own.

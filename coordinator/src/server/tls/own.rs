@@ -91,6 +91,7 @@ mod tests {
         let names = ["localhost", "127.0.0.1", "::1", "herd.example.org"].map(str::to_owned);
         let first = Tls::self_signed(folder.path(), &names).unwrap();
         assert!(first.is_self_signed() && first.fingerprint().len() == 64);
+        assert_eq!(first.names(), ["localhost", "herd.example.org"]);
         let again = Tls::self_signed(folder.path(), &[]).unwrap();
         assert_eq!(again.fingerprint(), first.fingerprint());
         let elsewhere = tempfile::tempdir().unwrap();
