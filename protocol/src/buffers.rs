@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// Buffers that are kept while nobody needs them, at most.
-const KEPT_MAX: usize = 3;
+const KEPT_MAX: usize = 1;
 
 /// What is smaller is got as fast anew.
 const KEPT_BYTES_MIN: usize = 1 << 20;

@@ -34,7 +34,7 @@ impl Client {
     /// When the coordinator says no link.
     #[track_caller]
     pub fn admin(herd: &mut Running) -> Self {
-        let line = herd.wait_for("watch   http://");
+        let line = herd.wait_for("admin   http://");
         let link = line.split_once("http://").and_then(|(_, link)| link.split_once("/#"));
         let (host, token) = link.expect("a link with a token");
         Self { host: host.to_owned(), token: token.trim().to_owned() }

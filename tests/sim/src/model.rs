@@ -331,8 +331,7 @@ impl Model {
         let deterministic = self.config.deterministic;
         let pauses = self.paused.is_some_and(|at| !deterministic || at != self.version);
         ensure!(!pauses, "pauses", "{id} while the run is paused");
-        let rate = self.durable.rate;
-        ensure!(lease.learning_rate == rate, "rates", "{id}: {}, not {rate}", lease.learning_rate);
+        ensure!(lease.learning_rate == self.durable.rate, "rates", "{id}: {}", lease.learning_rate);
         let there = self.present.contains(&worker) && !self.away.contains(&worker);
         ensure!(there, "leases", "{id} goes to {worker}, who is gone");
         ensure!(id.incarnation == self.incarnation, "lease names", "{id} is of another start");
