@@ -35,7 +35,11 @@ async function trainTogether(stage, herd, tab, epochs) {
   assert.equal(await native.end(), 0, native.tail())
   await assertExact(herd, ledger, { rows: IRIS_ROWS, epochs })
   assert.ok(samplesOf(ledger, 'tab') > 0, 'the tab has trained')
-  for (const entry of entries(ledger, 'tab')) assert.deepEqual(entry.rejected, {}, 'nothing was refused')
+  for (const { rejected } of entries(ledger, 'tab')) {
+    // Copies of units that the other one delivered first are as planned.
+    const { duplicate, ended, ...refused } = rejected
+    assert.deepEqual(refused, {}, 'nothing was refused')
+  }
   return ledger
 }
 
@@ -148,7 +152,10 @@ async function behind(stage, begin) {
   assert.equal(opened[0], `wss://localhost:${port}/v1/worker`)
 }
 
-scenario('a tab trains through Caddy', {}, async (stage) => {
+/** What a proxy says when the coordinator has ended. */
+const GONE = /console error: .*\b502\b/
+
+scenario('a tab trains through Caddy', { allow: [GONE] }, async (stage) => {
   const caddy = await installed('caddy')
   if (caddy === '') return stage.note('skipped: caddy is not installed')
   await behind(stage, async (coordinator, port) => {
@@ -160,7 +167,7 @@ scenario('a tab trains through Caddy', {}, async (stage) => {
   })
 })
 
-scenario('a tab trains through nginx', {}, async (stage) => {
+scenario('a tab trains through nginx', { allow: [GONE] }, async (stage) => {
   const nginx = await installed('nginx')
   if (nginx === '') return stage.note('skipped: nginx is not installed')
   // A certificate for localhost, as a run makes it.
