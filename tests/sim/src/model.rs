@@ -176,18 +176,7 @@ impl Model {
             Event::DeltaScreened { lease, finite, length_ok, norm } => {
                 self.expect_of_screening(*lease, *finite, *length_ok, *norm)
             }
-            Event::Pause => {
-                self.paused = self.paused.or((!self.finished).then_some(self.version));
-                Expected::Anything
-            }
-            Event::Resume => {
-                self.paused = None;
-                Expected::Anything
-            }
-            Event::LearningRate { rate } => {
-                self.durable.rate = *rate;
-                Expected::Anything
-            }
+            Event::Pause | Event::Resume | Event::LearningRate { .. } => self.expect_of_act(event),
             _ => Expected::Anything,
         };
     }

@@ -1,6 +1,6 @@
-//! Checkpoints, and starts of the coordinator.
+//! Checkpoints, starts of the coordinator, and acts of whoever controls the run.
 
-use engine::{End, EpochSummary, State};
+use engine::{End, EpochSummary, Event, State};
 
 use super::{Expected, Model};
 use crate::disk::Row;
@@ -10,6 +10,19 @@ use crate::failure::{Check, ensure, fail};
 const KEPT: usize = 4;
 
 impl Model {
+    /// Whoever controls the run does something.
+    pub(super) fn expect_of_act(&mut self, event: &Event) -> Expected {
+        match event {
+            Event::Pause => {
+                self.paused = self.paused.or((!self.finished).then_some(self.version));
+            }
+            Event::Resume => self.paused = None,
+            Event::LearningRate { rate } => self.durable.rate = *rate,
+            _ => {}
+        }
+        Expected::Anything
+    }
+
     /// The engine has given its state: the same moment of the model.
     pub(crate) fn keep(&mut self, id: u64, state: &State) -> Check {
         let mut copy = self.durable.clone();
