@@ -18,12 +18,21 @@ const HEAP_GROWTH = 6 * MEGABYTE
 const NODES_GROWTH = 400
 const LISTENERS_GROWTH = 20
 
-/** What a page holds, once what it no longer needs is gone. */
+const LOOKS = 7
+
+/** What a page holds, once what it no longer needs is gone: the least of some looks, as the page goes on and may
+ * replace a table between the collection of garbage and the count. */
 async function held(session) {
-  await session.send('HeapProfiler.collectGarbage')
-  const { usedSize } = await session.send('Runtime.getHeapUsage')
-  const { nodes, jsEventListeners } = await session.send('Memory.getDOMCounters')
-  return { heap: usedSize, nodes, listeners: jsEventListeners }
+  const least = { heap: Infinity, nodes: Infinity, listeners: Infinity }
+  for (let look = 0; look < LOOKS; look += 1) {
+    await session.send('HeapProfiler.collectGarbage')
+    const { usedSize } = await session.send('Runtime.getHeapUsage')
+    const { nodes, jsEventListeners } = await session.send('Memory.getDOMCounters')
+    least.heap = Math.min(least.heap, usedSize)
+    least.nodes = Math.min(least.nodes, nodes)
+    least.listeners = Math.min(least.listeners, jsEventListeners)
+  }
+  return least
 }
 
 scenario('an open dashboard stays as it is', { minutes: MINUTES + 3 }, async (stage) => {
