@@ -212,7 +212,8 @@ function bestWords(best) {
 /** @param {View} view @param {Table} speeds */
 function speedWords(view, { series: [speeds] }) {
   if (!speeds) return 'Comes once samples have been merged.'
-  const most = speeds.filter(words.known).reduce((a, b) => Math.max(a, b), 0)
+  // The chart's points are means of some seconds: a run that has just begun may lie above all of them.
+  const most = speeds.filter(words.known).reduce((a, b) => Math.max(a, b), view.mean_samples_per_second ?? 0)
   return `${words.rate(view.mean_samples_per_second)} on average, ${words.rate(most)} at its best.`
 }
 
