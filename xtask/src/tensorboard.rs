@@ -22,7 +22,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     };
     workspace.build()?;
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--release", "--locked", "--package", "tests", "--test", "it"]);
+    cargo.args(["test", "--release", "--locked", "--workspace", "--test", "it"]);
     cargo.args(["--", "--nocapture", TEST]).env("TENSORBOARD_PYTHON", python);
     workspace::run(&mut cargo)?;
     Ok(ExitCode::SUCCESS)
