@@ -6,18 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers that are kept while nobody needs them, at most.
-const KEPT_MAX: usize = 1;
-
 /// What is smaller is got as fast anew.
 const KEPT_BYTES_MIN: usize = 1 << 20;
 
 /// Buffers get a multiple of this, so that payloads of nearly the same length can use the same.
 const STEP_BYTES: usize = 256 << 10;
 
-/// Where buffers come from and go back to.
+/// Where buffers come from and go back to. One is kept while nobody needs it, the longest: more would be
+/// memory that a coordinator has beside all others at its peak.
 #[derive(Debug, Clone, Default)]
-pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Buffers(Arc<Mutex<Vec<u8>>>);
 
 /// Bytes that go back to their [`Buffers`] when nobody needs them any more.
 #[derive(Debug)]
@@ -33,8 +31,8 @@ impl Buffers {
         let mut bytes = Vec::new();
         if room >= KEPT_BYTES_MIN {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(place) = kept.iter().position(|kept| kept.capacity() >= room) {
-                bytes = kept.swap_remove(place);
+            if kept.capacity() >= room {
+                bytes = std::mem::take(&mut kept);
             }
         }
         if bytes.capacity() < room {
@@ -47,11 +45,8 @@ impl Buffers {
     fn give(&self, mut bytes: Vec<u8>) {
         bytes.clear();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(bytes);
-        if kept.len() > KEPT_MAX {
-            // Payloads have become longer: the shortest is of least use.
-            let shortest = (0..kept.len()).min_by_key(|place| kept[*place].capacity());
-            shortest.map(|place| kept.swap_remove(place));
+        if bytes.capacity() >= kept.capacity() {
+            *kept = bytes;
         }
     }
 }
@@ -113,13 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn few_are_kept_and_the_longest_of_them() {
+    fn one_is_kept_and_the_longest() {
         let buffers = Buffers::default();
         let taken: Vec<_> = (1..=6).map(|size| buffers.take(size * KEPT_BYTES_MIN)).collect();
         drop(taken);
         drop(buffers.take(100));
         let kept = buffers.0.lock().unwrap();
-        assert_eq!(kept.len(), KEPT_MAX);
-        assert!(kept.iter().all(|kept| kept.capacity() >= 4 * KEPT_BYTES_MIN));
+        assert!(kept.is_empty() && kept.capacity() >= 6 * KEPT_BYTES_MIN);
     }
 }

@@ -110,6 +110,15 @@ pub fn answer(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// The head and body of the answer to a request, on a connection of its own; or why there is none.
+#[must_use]
+pub fn ask(invitation: &Invitation, request: &str) -> String {
+    let mut stream = tcp(invitation);
+    // The answer may come before all of it is sent.
+    let _ = stream.write_all(request.as_bytes());
+    answer(&mut stream).unwrap_or_else(|error| format!("no answer: {error}"))
+}
+
 /// A client's frame: masked, its length in the shortest form.
 #[must_use]
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

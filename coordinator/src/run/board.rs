@@ -201,6 +201,6 @@ impl Live {
 }
 
 /// The locks are held for plain assignments, which cannot fail half-way.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

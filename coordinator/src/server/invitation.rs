@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::{Role, Shared};
+use super::{Role, Shared, fresh_json};
 
 /// How workers join, with the token that this start has made for them.
 #[derive(Debug)]
@@ -36,6 +36,5 @@ pub(super) async fn invitation(State(shared): State<Arc<Shared>>, headers: Heade
     if !shared.access.tokens.admits(*token) {
         return (StatusCode::CONFLICT, REVOKED).into_response();
     }
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, json.clone()).into_response()
+    fresh_json(json.clone())
 }

@@ -227,16 +227,18 @@ async fn shard(
     (cache, bytes.clone()).into_response()
 }
 
+/// An answer in JSON that is true now, and perhaps not any more when it is asked for again.
+fn fresh_json(json: impl IntoResponse) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, json).into_response()
+}
+
 async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     if let Err(refusal) = shared.authorize(&headers, &Role::ALL) {
         return refusal.into_response();
     }
     match shared.board.read() {
-        Ok(json) => {
-            let headers =
-                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            (headers, json).into_response()
-        }
+        Ok(json) => fresh_json(json),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -1,7 +1,6 @@
 //! A model's file as a stream: its values lie in the order of the shape table, so that whoever wants
 //! them needs no copy of the model in memory.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -9,8 +8,8 @@ use std::time::SystemTime;
 
 use model::Plan;
 use protocol::Digest;
-use serde::Deserialize;
-use serde_json::Value;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
 use super::StorageError;
 use super::file::described;
@@ -33,14 +32,6 @@ pub struct ModelValues {
     start: u64,
     length: u64,
     modified: Option<SystemTime>,
-}
-
-/// What the header says of a tensor.
-#[derive(Deserialize)]
-struct Tensor {
-    dtype: String,
-    shape: Vec<u32>,
-    data_offsets: (usize, usize),
 }
 
 impl ModelValues {
@@ -118,15 +109,17 @@ fn failed(path: &Path, error: io::Error) -> StorageError {
 fn checked(path: &Path, header: &[u8]) -> Result<(Plan, Names), StorageError> {
     let damaged =
         |error: serde_json::Error| StorageError::model(path, format!("is damaged: {error}"));
-    let mut header: HashMap<String, Value> = serde_json::from_slice(header).map_err(damaged)?;
-    let metadata = header.remove("__metadata__").unwrap_or_default();
-    let metadata: HashMap<String, String> = serde_json::from_value(metadata).map_err(damaged)?;
-    let (plan, names) = described(path, &metadata)?;
+    let header: Metadata = serde_json::from_slice(header).map_err(damaged)?;
+    let (plan, names) = described(path, &header.metadata().clone().unwrap_or_default())?;
     for (tensor, range) in plan.tensors().ranges() {
-        let said = header.remove(&tensor.name).unwrap_or_default();
-        let said: Tensor = serde_json::from_value(said).map_err(damaged)?;
         let place = (4 * range.start, 4 * range.end);
-        if said.dtype != "F32" || said.shape != tensor.shape || said.data_offsets != place {
+        let lies_there = header.info(&tensor.name).is_some_and(|said| {
+            let shape = tensor.shape.iter().map(|length| *length as usize);
+            said.dtype == Dtype::F32
+                && said.data_offsets == place
+                && shape.eq(said.shape.iter().copied())
+        });
+        if !lies_there {
             let problem = "lies elsewhere than herd writes it".to_owned();
             let (path, tensor) = (path.to_owned(), tensor.name.clone());
             return Err(StorageError::Tensor { path, tensor, problem });

@@ -17,14 +17,6 @@ fn coordinator(folder: &tempfile::TempDir, flags: &[&str]) -> (Running, Invitati
     (herd, invitation)
 }
 
-/// The head and body of the answer to a request, on a connection of its own.
-fn ask(invitation: &Invitation, request: &str) -> String {
-    let mut stream = raw::tcp(invitation);
-    // The answer may come before all of it is sent.
-    let _ = stream.write_all(request.as_bytes());
-    raw::answer(&mut stream).unwrap_or_else(|error| format!("no answer: {error}"))
-}
-
 /// A request that is expected to be answered with a status and words.
 struct Probe {
     name: &'static str,
@@ -41,7 +33,7 @@ fn probe(name: &'static str, request: String, status: &'static str, words: &'sta
 fn assert_refused(invitation: &Invitation, probes: Vec<Probe>) {
     let mut findings = Vec::new();
     for Probe { name, request, status, words } in probes {
-        let answer = ask(invitation, &request);
+        let answer = raw::ask(invitation, &request);
         let told = answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words);
         if !told {
             findings.push(format!("{name}: {answer:?}, not {status} {words:?}"));
@@ -155,7 +147,7 @@ fn paths_methods_and_bodies_of_odd_shapes_are_refused() {
     ];
     let mut findings = Vec::new();
     for path in paths {
-        let answer = ask(&invitation, &get(path));
+        let answer = raw::ask(&invitation, &get(path));
         let status = answer.get(9..12).unwrap_or_default();
         if !["400", "401", "404"].contains(&status) || answer.contains("<script>") {
             findings.push(format!("{path}: {answer:?}"));
@@ -253,7 +245,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     let host = invitation.host();
     let head =
         format!("POST /v1/status HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10\r\n\r\n12345");
-    let answer = ask(&invitation, &head);
+    let answer = raw::ask(&invitation, &head);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("did not come in time"), "{answer}");
 }
@@ -266,7 +258,7 @@ fn every_answer_has_the_headers_that_protect() {
     for (path, host) in
         [("/join", host), ("/nothing", host), ("/v1/status", host), ("/", "evil.example")]
     {
-        let answer = ask(&invitation, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        let answer = raw::ask(&invitation, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
         for header in [
             "content-security-policy: default-src 'none';",
             "x-content-type-options: nosniff\r\n",
@@ -365,7 +357,7 @@ fn behind_a_trusted_proxy_each_person_counts_alone() {
     let page = |proto: &str, origin: &str| {
         let headers = format!("\r\nx-forwarded-proto: {proto}\r\norigin: {origin}\r\n\r\n");
         let request = upgrade.replacen("\r\n\r\n", &headers, 1);
-        ask(&invitation, &request).get(9..12).unwrap_or_default().to_owned()
+        raw::ask(&invitation, &request).get(9..12).unwrap_or_default().to_owned()
     };
     let here = invitation.host();
     assert_eq!(page("https", &format!("https://{here}")), "101");

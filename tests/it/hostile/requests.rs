@@ -17,13 +17,6 @@ fn coordinator(folder: &tempfile::TempDir) -> (Running, Invitation) {
     (herd, invitation)
 }
 
-fn ask(invitation: &Invitation, request: &str) -> String {
-    let mut stream = raw::tcp(invitation);
-    // The answer may come before all of it is sent.
-    let _ = stream.write_all(request.as_bytes());
-    raw::answer(&mut stream).unwrap_or_else(|error| format!("no answer: {error}"))
-}
-
 #[test]
 fn requests_that_are_wrong_are_answered_with_a_status_and_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +67,7 @@ fn requests_that_are_wrong_are_answered_with_a_status_and_a_sentence() {
     ];
     let mut findings = Vec::new();
     for (name, request, status, words) in cases {
-        let answer = ask(&invitation, &request);
+        let answer = raw::ask(&invitation, &request);
         if !answer.starts_with(&format!("HTTP/1.1 {status} ")) || !answer.contains(words) {
             findings.push(format!("{name}: {answer:?}, not {status} {words:?}"));
         }

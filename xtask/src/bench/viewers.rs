@@ -81,7 +81,8 @@ struct Run {
     herd: Child,
     workers: Vec<Child>,
     host: String,
-    admin: String,
+    /// A viewer's token.
+    token: String,
 }
 
 impl Drop for Run {
@@ -105,13 +106,13 @@ impl Run {
         herd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut herd = herd.spawn().context("cannot start herd")?;
         let said = herd.stderr.take().context("its output is piped")?;
-        let (host, token, admin) = invitation(said)?;
-        let mut run = Self { herd, workers: Vec::new(), host, admin };
+        let (host, joining, token) = invitation(said)?;
+        let mut run = Self { herd, workers: Vec::new(), host, token };
         for _ in 0..2 {
             let mut worker = Command::new(bench.workspace.binary("herd-worker"));
             worker.env(SPEED_VARIABLE, SPEED);
             let address = format!("ws://{}", run.host);
-            worker.args([&address, "--token", &token, "--device", "cpu", "--threads", "1"]);
+            worker.args([&address, "--token", &joining, "--device", "cpu", "--threads", "1"]);
             worker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             run.workers.push(worker.spawn().context("cannot start herd-worker")?);
         }
@@ -140,9 +141,9 @@ impl Run {
     /// Somebody who watches.
     fn viewer(&self) -> Result<Viewer> {
         let mut stream = TcpStream::connect(&self.host).context("herd does not accept")?;
-        let (host, admin) = (&self.host, &self.admin);
+        let (host, token) = (&self.host, &self.token);
         let request = format!(
-            "GET /v1/live HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {admin}\r\n\r\n"
+            "GET /v1/live HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let mut reading = stream.try_clone()?;
@@ -175,7 +176,7 @@ impl Viewer {
     }
 }
 
-/// Where a coordinator that starts is, its worker's token and its admin's; what it says later is read
+/// Where a coordinator that starts is, its worker's token and its viewer's; what it says later is read
 /// and forgotten.
 fn invitation(said: ChildStderr) -> Result<(String, String, String)> {
     let mut said = BufReader::new(said);
@@ -188,9 +189,9 @@ fn invitation(said: ChildStderr) -> Result<(String, String, String)> {
             ["join", "herd-worker", _, "--token", given] => token = Some(given.to_owned()),
             ["watch", link] => {
                 let link = link.strip_prefix("http://").and_then(|link| link.split_once("/#"));
-                let (host, admin) = link.context("the link is not understood")?;
+                let (host, viewer) = link.context("the link is not understood")?;
                 let token = token.context("herd says no token")?;
-                let answer = (host.to_owned(), token, admin.to_owned());
+                let answer = (host.to_owned(), token, viewer.to_owned());
                 thread::spawn(move || said.lines().all(|line| line.is_ok()));
                 return Ok(answer);
             }

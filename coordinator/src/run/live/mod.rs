@@ -17,11 +17,12 @@ mod view;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
+use super::board::locked;
 use super::curve::Point;
 use super::{Ended, EpochRecord, History, Tally};
 use kept::Kept;
@@ -238,9 +239,4 @@ impl Drop for Viewer {
     fn drop(&mut self) {
         self.live.viewers.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// The locks are held for plain assignments, which cannot fail half-way.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,14 @@
 //! `POST /v1/admin/ACT`: whoever controls the run does something, and hears what became of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::super::{Role, Shared};
 use crate::run::{Act, Asked, ControlEvent};
@@ -18,9 +16,6 @@ use crate::tokens::Bearer;
 
 /// Longest body: a number with its name.
 const BODY_BYTES_MAX: usize = 4096;
-
-/// Time in which it comes.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What to answer instead of doing anything.
 type Refusal = (StatusCode, String);
@@ -45,17 +40,13 @@ pub(super) async fn act(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Response {
     let bearer = match shared.bearer(&headers, &[Role::Admin]) {
         Ok(bearer) => bearer,
         Err(refusal) => return refusal.into_response(),
     };
-    let act = match content(&headers, body).await {
-        Ok(content) => read(&name, &content),
-        Err(refusal) => Err(refusal),
-    };
-    match act {
+    match check(&headers, &body).and_then(|()| read(&name, &body)) {
         Ok(act) => perform(&shared, bearer, act).await,
         Err((status, reason)) => (status, format!("{reason}\n")).into_response(),
     }
@@ -81,21 +72,19 @@ async fn perform(shared: &Shared, bearer: Bearer, act: Act) -> Response {
     }
 }
 
-/// The body of a request, which must be JSON if there is one.
-async fn content(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
-    let read = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
-    let late = |_| (StatusCode::REQUEST_TIMEOUT, "the body does not come".to_owned());
-    let content = read.map_err(late)?.map_err(|_| {
-        let reason = format!("the body is longer than {BODY_BYTES_MAX} bytes, or incomplete");
-        (StatusCode::PAYLOAD_TOO_LARGE, reason)
-    })?;
+/// Checks the body of a request, which must be JSON if there is one. The gate has waited for it.
+fn check(headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    if body.len() > BODY_BYTES_MAX {
+        let reason = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if !content.is_empty() && !kind.eq_ignore_ascii_case("application/json") {
+    if !body.is_empty() && !kind.eq_ignore_ascii_case("application/json") {
         let reason = "the body must be JSON, with content-type: application/json";
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, reason.to_owned()));
     }
-    Ok(content.into())
+    Ok(())
 }
 
 /// The act that a request names.
@@ -170,17 +159,16 @@ mod tests {
 
     #[test]
     fn bodies_are_bounded_and_json() {
-        let read = |kind: &'static str, body: String| {
+        let check = |kind: &'static str, body: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            runtime.unwrap().block_on(content(&headers, Body::from(body)))
+            check(&headers, body.as_bytes())
         };
-        assert_eq!(read("application/json; charset=utf-8", "{}".into()).unwrap(), b"{}");
-        assert_eq!(read("text/plain", String::new()).unwrap(), b"");
-        let (status, _) = read("text/plain", "{}".into()).unwrap_err();
+        check("application/json; charset=utf-8", "{}").unwrap();
+        check("text/plain", "").unwrap();
+        let (status, _) = check("text/plain", "{}").unwrap_err();
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        let (status, _) = read("application/json", " ".repeat(BODY_BYTES_MAX + 1)).unwrap_err();
+        let (status, _) = check("application/json", &" ".repeat(BODY_BYTES_MAX + 1)).unwrap_err();
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

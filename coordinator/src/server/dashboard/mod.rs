@@ -14,6 +14,7 @@ mod downloads;
 mod predictor;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,11 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Role, Shared};
+use super::{Role, Shared, fresh_json};
 use crate::predict::Input;
 use crate::run::Viewer;
 use crate::runs;
+use crate::tokens::Denied;
 use predictor::Described;
 
 /// Who may look at everything.
@@ -74,8 +76,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let role = match shared.authorize(&headers, &LOOKING) {
-        Ok(role) => role,
+    let bearer = match shared.bearer(&headers, &LOOKING) {
+        Ok(bearer) => bearer,
         Err(refusal) => return refusal.into_response(),
     };
     let live = shared.board.live();
@@ -83,7 +85,8 @@ async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         let reason = format!("{VIEWERS_MAX} watch this run already; try again later\n");
         return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     }
-    let watching = Watching { viewer: live.watch(), shared, headers };
+    let denied = Box::pin(shared.access.tokens.end_of(bearer.id));
+    let watching = Watching { viewer: live.watch(), denied };
     let events = stream::unfold(watching, async |mut watching| {
         let event = watching.next().await?;
         Some((Ok::<_, std::convert::Infallible>(event), watching))
@@ -94,7 +97,7 @@ async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
         // Proxies that collect answers would show the run late, or never.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
         // All viewers get the same events; what this one may do, the page must know too.
-        (header::HeaderName::from_static("herd-role"), role.name()),
+        (header::HeaderName::from_static("herd-role"), bearer.role.name()),
     ];
     (headers, Body::from_stream(events)).into_response()
 }
@@ -102,18 +105,20 @@ async fn live(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
 /// One stream.
 struct Watching {
     viewer: Viewer,
-    shared: Arc<Shared>,
-    headers: HeaderMap,
+    /// Resolves when the token does not admit any more.
+    denied: Pin<Box<dyn Future<Output = Denied> + Send>>,
 }
 
 impl Watching {
     /// The next event. A token that does not admit any more ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        let event = match timeout(SILENCE, self.viewer.next()).await {
-            Ok(event) => event?,
-            Err(_) => Bytes::from_static(b": nothing new\n\n"),
-        };
-        self.shared.authorize(&self.headers, &LOOKING).is_ok().then_some(event)
+        tokio::select! {
+            _ = &mut self.denied => None,
+            event = timeout(SILENCE, self.viewer.next()) => match event {
+                Ok(event) => event,
+                Err(_) => Some(Bytes::from_static(b": nothing new\n\n")),
+            },
+        }
     }
 }
 
@@ -130,11 +135,7 @@ async fn list(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response
 /// An answer of data that changes.
 fn json(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(json) => {
-            let headers =
-                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            (headers, json).into_response()
-        }
+        Ok(json) => fresh_json(json),
         Err(error) => failed(&error),
     }
 }
