@@ -20,8 +20,8 @@ const VERSIONS_MAX: usize = 1;
 /// Small models may have more versions under way than [`VERSIONS_MAX`], up to these bytes.
 const VERSION_BYTES_MIN: usize = 64 << 20;
 
-/// How many times more may be under way when pulls have waited for [`WAIT_MAX`].
-const LATE_TIMES: usize = 4;
+/// Versions of any size that may be under way when pulls have waited for [`WAIT_MAX`].
+const LATE_VERSIONS_MAX: usize = 4;
 
 /// How long a pull waits for a version to be sent, if there is room for another.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -74,7 +74,7 @@ impl Pulls {
     pub(super) fn next(&mut self, now: Instant, version: Version) -> Option<Pull> {
         let (since, _) = self.waiting.front()?;
         let late = now.saturating_duration_since(*since) >= WAIT_MAX;
-        let limit = if late { LATE_TIMES * self.limit } else { self.limit };
+        let limit = if late { self.limit.max(LATE_VERSIONS_MAX) } else { self.limit };
         self.under_way.retain(|(_, held)| held.strong_count() > 0);
         let shared = self.under_way.iter().any(|(under_way, _)| *under_way == version);
         if !shared && self.under_way.len() >= limit {
@@ -155,8 +155,8 @@ mod tests {
         pulls.add(now, pull(1));
         assert_eq!(pulls.next(now, version(9)), None);
         assert_eq!(pulls.next(late, version(9)), Some(pull(1)));
-        let more = (10..20).map(|number| pulls.place(version(number)));
-        let more: Vec<_> = more.collect();
+        let more = 10..10 + LATE_VERSIONS_MAX - VERSIONS_MAX;
+        let more: Vec<_> = more.map(|number| pulls.place(version(number as u64))).collect();
         pulls.add(now, pull(2));
         assert_eq!(pulls.next(late, version(9)), None, "there is an end to it");
         drop((slow, more));
