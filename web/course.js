@@ -26,13 +26,14 @@ export class CourseView {
     show(box('metric-figure'), true)
     setText(box('metric-title'), metric.name)
     const format = metric.accuracy ? accuracyTick : words.short
-    this.#metric ??= new Chart(box('metric-chart'), { format, lines: ['rings'], floor: null })
+    this.#metric ??= new Chart(box('metric-chart'), { format, lines: ['line', 'rings'], floor: null })
     this.#metric.show(metric.table, over)
-    const values = metric.table.series[0] ?? []
     const text = (/** @type {number | null | undefined} */ value) => (metric.accuracy ? words.percent(value, 2) : words.loss(value))
-    const known = values.filter(words.known)
-    const best = known.reduce((a, b) => (metric.accuracy ? Math.max(a, b) : Math.min(a, b)))
-    setText(box('metric-words'), `Now ${text(values.at(-1))}, at its best ${text(best)}.`)
+    const [training = [], validation = []] = metric.table.series.map((values) => values.filter(words.known))
+    const best = (/** @type {number[]} */ values) => (metric.accuracy ? Math.max(...values) : Math.min(...values))
+    const held = `On validation data ${text(validation.at(-1))}, at best ${text(best(validation))}. `
+    const trained = `On training data ${text(training.at(-1))}.`
+    setText(box('metric-words'), `${validation.length > 0 ? held : ''}${training.length > 0 ? trained : ''}`.trim())
   }
 }
 

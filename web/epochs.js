@@ -14,8 +14,10 @@ const COLUMNS = [
   { head: 'Samples', value: (record) => record.samples, text: words.count },
   { head: 'Training loss', value: (record) => record.training_loss, text: words.loss },
   { head: 'Validation loss', value: (record) => record.validation_loss, text: words.loss },
-  { head: 'Accuracy', value: (record) => record.validation_accuracy, text: (value) => words.percent(value, 2) },
-  { head: 'Absolute error', value: (record) => record.validation_mae, text: words.loss },
+  { head: 'Training accuracy', value: (record) => record.training_accuracy, text: (value) => words.percent(value, 2) },
+  { head: 'Validation accuracy', value: (record) => record.validation_accuracy, text: (value) => words.percent(value, 2) },
+  { head: 'Training error', value: (record) => record.training_mae, text: words.loss },
+  { head: 'Validation error', value: (record) => record.validation_mae, text: words.loss },
 ]
 
 export class EpochTable {

@@ -10,6 +10,7 @@ const WINDOWS = 60
 
 /** @typedef {'samples' | 'seconds'} Over */
 /** @typedef {{ x: number[], series: (number | null)[][] }} Table */
+/** @typedef {(readonly (number | null | undefined)[])[]} Points */
 /** Points of a curve are samples, loss and, on the dashboard, seconds.
  * @typedef {{ curve: (readonly number[])[], records: EpochRecord[] }} Course */
 
@@ -18,24 +19,30 @@ export function lossTable({ curve, records }, over) {
   const place = over === 'samples' ? 0 : 2
   const line = curve.map((point) => [point[place], point[1]])
   const seen = placed(records, over).map(([x, record]) => [x, record.validation_loss])
-  const training = columns(line)
-  const validation = columns(seen)
-  if (training[0].length === 0 && validation[0].length === 0) return { x: [], series: [] }
-  const [x, ...series] = uPlot.join([training, validation])
-  return { x: Array.from(x), series: series.map((values) => Array.from(values, (value) => value ?? null)) }
+  return joined(line, seen)
 }
 
-/** What the run is judged by, next to its loss.
+/** What the run is judged by, next to its loss, with training samples and those of validation.
  * @param {EpochRecord[]} records @param {Over} over
  * @returns {{ name: string, table: Table, accuracy: boolean } | null} */
 export function metricTable(records, over) {
-  const accuracy = records.some((record) => words.known(record.validation_accuracy))
-  const value = (/** @type {EpochRecord} */ record) =>
-    accuracy ? record.validation_accuracy : record.validation_mae
-  const [x, y] = columns(placed(records, over).map(([place, record]) => [place, value(record)]))
-  if (x.length === 0) return null
-  const name = accuracy ? 'Validation accuracy' : 'Validation mean absolute error'
-  return { name, accuracy, table: { x, series: [y] } }
+  const accuracy = records.some(
+    (record) => words.known(record.validation_accuracy) || words.known(record.training_accuracy),
+  )
+  const places = placed(records, over)
+  const training = places.map(([x, record]) => [x, accuracy ? record.training_accuracy : record.training_mae])
+  const validation = places.map(([x, record]) => [x, accuracy ? record.validation_accuracy : record.validation_mae])
+  const table = joined(training, validation)
+  if (table.x.length === 0) return null
+  return { name: accuracy ? 'Accuracy' : 'Mean absolute error', accuracy, table }
+}
+
+/** Two curves in one table. @param {Points} training @param {Points} validation @returns {Table} */
+function joined(training, validation) {
+  const parts = [columns(training), columns(validation)]
+  if (parts.every(([x]) => x.length === 0)) return { x: [], series: [] }
+  const [x, ...series] = uPlot.join(parts)
+  return { x: Array.from(x), series: series.map((values) => Array.from(values, (value) => value ?? null)) }
 }
 
 /** Samples per second over time, as means over some seconds: units are merged whole, so that the speed of a moment
@@ -74,7 +81,7 @@ function placed(records, over) {
 }
 
 /** uPlot wants columns, ascending in x, each x once; what is no number is left out.
- * @param {(readonly (number | null | undefined)[])[]} points @returns {[number[], number[]]} */
+ * @param {Points} points @returns {[number[], number[]]} */
 function columns(points) {
   /** @type {Map<number, number>} */
   const byX = new Map()

@@ -87,6 +87,8 @@ export interface EpochRecord {
   samples: number
   seconds: number
   training_loss: number | null
+  training_accuracy: number | null
+  training_mae: number | null
   validation_loss: number | null
   validation_accuracy: number | null
   validation_mae: number | null

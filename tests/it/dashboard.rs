@@ -69,7 +69,11 @@ fn sample(metrics: &str, name: &str) -> f64 {
 fn at_the_end_all_numbers_are_the_same_everywhere() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let mut herd = start(folder, &["--workers", "2", "--epochs", "3"]);
+    // So slow that both workers train, however late one of them starts.
+    let mut herd = herd(&[&COMMON[..], &["--workers", "2", "--epochs", "3"]].concat())
+        .folder(folder)
+        .env("HERD_TEST_SAMPLES_PER_SECOND", "3000")
+        .start();
     let admin = Client::admin(&mut herd);
     let mut watching = admin.watch();
     let view = watching.until("ended", |view| view["state"] == "ended");
@@ -150,6 +154,9 @@ fn at_the_end_all_numbers_are_the_same_everywhere() {
 
     let lines: Vec<Value> = seen.records.into_values().collect();
     assert_eq!(json!(lines), records, "the epochs are those of the file");
+    let of_training = lines.iter().map(|line| number(&line["training_accuracy"]));
+    let best = of_training.fold(0.0, f64::max);
+    assert!((0.5..=1.0).contains(&best), "{records}");
     assert!(table.head.contains("content-disposition: attachment; filename=\"run.csv\""));
     assert_eq!(table.text().lines().count(), 4, "{}", table.text());
     let current = &runs.as_array().unwrap()[0];

@@ -139,6 +139,7 @@ fn metrics_are_those_that_the_command_ends_with() {
         ("herd_validation_loss", "validation_loss"),
         ("herd_validation_accuracy_ratio", "validation_accuracy"),
         ("herd_training_loss", "training_loss"),
+        ("herd_training_accuracy_ratio", "training_accuracy"),
     ] {
         assert_same(sample(name), told(&last[key]), name);
     }
@@ -199,7 +200,7 @@ fn metrics_are_told_while_a_run_goes_on_and_only_to_bearers() {
         ["open", "leased", "arrived"].map(|state| format!("herd_units{{state=\"{state}\"}}"));
     let units: f64 = units.iter().map(|name| during[name.as_str()]).sum();
     assert!((1.0..100.0).contains(&units), "units of an epoch that one worker has: {during:?}");
-    assert_eq!(before.len() + 4, during.len(), "four more are known after an epoch: {during:?}");
+    assert_eq!(before.len() + 5, during.len(), "five more are known after an epoch: {during:?}");
 }
 
 #[test]
@@ -333,6 +334,7 @@ fn the_real_tensorboard_reads_a_run_that_was_killed_and_went_on() {
     let validation = scalars(&python, &run.join("tensorboard/validation"));
     for (tags, tag, key) in [
         (&train, "epoch_loss", "training_loss"),
+        (&train, "epoch_accuracy", "training_accuracy"),
         (&validation, "epoch_loss", "validation_loss"),
         (&validation, "epoch_accuracy", "validation_accuracy"),
     ] {

@@ -413,13 +413,15 @@ impl Control {
                     seconds: self.tally.elapsed(Instant::now()).as_secs_f64(),
                     version: self.engine.status().merges,
                     training_loss: self.tally.take_training_loss(epoch),
+                    training_accuracy: None,
+                    training_mae: None,
                     validation_loss: None,
                     validation_accuracy: None,
                     validation_mae: None,
                     counts: summary,
                 };
                 self.evaluations_due += 1;
-                self.command(DataCommand::Evaluate(record));
+                self.command(DataCommand::Evaluate(Box::new(record)));
             }
             Action::Finished { .. } => {
                 self.finished = true;

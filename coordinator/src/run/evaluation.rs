@@ -31,6 +31,10 @@ const BATCH_ROWS: usize = 256;
 /// the data is as good for a mean and a variance as all of it, and as quick each epoch.
 const RE_ESTIMATE_ROWS: u32 = 2048;
 
+/// Training samples that are evaluated after each epoch: enough to see a model that knows them better
+/// than those of validation, and few beside an epoch.
+const TRAINING_ROWS: usize = 512;
+
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -42,6 +46,10 @@ pub struct EpochRecord {
     pub version: u64,
     /// Mean loss of the epoch's samples, as the workers report it while they train.
     pub training_loss: Option<f64>,
+    /// Of up to 512 training samples, evenly chosen, after the epoch; for classes.
+    pub training_accuracy: Option<f64>,
+    /// Of the same samples; for values.
+    pub training_mae: Option<f64>,
     /// Of the validation samples.
     pub validation_loss: Option<f64>,
     /// Of the validation samples; for classes.
@@ -69,7 +77,7 @@ impl EpochRecord {
 #[derive(Debug)]
 pub struct Snapshot {
     /// What is known of the epoch that it ends.
-    pub record: EpochRecord,
+    pub record: Box<EpochRecord>,
     /// The master's values.
     pub master: Lent,
 }
@@ -258,7 +266,10 @@ impl Finisher {
                 }
             };
             let (mut verdict, mut is_best) = (None, false);
-            if let Some(metrics) = self.validate(master)? {
+            let (training, validation) = self.measure(master)?;
+            record.training_accuracy = accuracy(&self.evaluation.plan, &training);
+            record.training_mae = finite(training.mae());
+            if let Some(metrics) = validation {
                 record.validation_loss = finite(metrics.loss());
                 record.validation_accuracy = accuracy(&self.evaluation.plan, &metrics);
                 record.validation_mae = finite(metrics.mae());
@@ -304,23 +315,27 @@ impl Finisher {
         Ok(Some(pollster::block_on(model::re_estimate(plan, &model::cpu(), values, inputs))?))
     }
 
-    /// Validates a version, and writes it, as it may be the best: what is lent goes back before the
-    /// long part of the work.
-    fn validate(&mut self, master: Lent) -> anyhow::Result<Option<Metrics>> {
-        let Evaluation { plan, folder, names, validation, .. } = &self.evaluation;
-        let Some(validation) = validation else {
-            master.give_back();
-            return Ok(None);
-        };
+    /// Evaluates a version on some training samples and those of validation. If there are any of those
+    /// it is written, as it may be the best. What is lent goes back before the long part of the work.
+    fn measure(&mut self, master: Lent) -> anyhow::Result<(Metrics, Option<Metrics>)> {
+        let Evaluation { plan, folder, names, train, validation, .. } = &self.evaluation;
         let settled = self.settled(&master.values)?;
         let values = settled.as_deref().unwrap_or(&master.values);
-        folder.write_candidate(plan, names, values)?;
+        if validation.is_some() {
+            folder.write_candidate(plan, names, values)?;
+        }
         self.predictor.load(values)?;
         drop(settled);
         master.give_back();
-        let metrics = evaluation(&self.predictor, batches(validation, BATCH_ROWS))?;
+        let rows = evenly(train.rows(), TRAINING_ROWS);
+        let some = rows.chunks(BATCH_ROWS).map(|rows| train.select(rows));
+        let some = some.flat_map(|part| batches(&part, BATCH_ROWS).collect::<Vec<_>>());
+        let training = evaluation(&self.predictor, some)?;
+        let validation = validation.as_ref();
+        let validation =
+            validation.map(|all| evaluation(&self.predictor, batches(all, BATCH_ROWS)));
         self.predictor.unload();
-        Ok(Some(metrics))
+        Ok((training, validation.transpose()?))
     }
 
     /// Keeps the model of an epoch, if it is the best so far; says whether it is.
@@ -362,6 +377,12 @@ impl Finisher {
         let (target_met, missed) = (judge.is_met(), judge.missed());
         Ok(Outcome { model, best_epoch, test, validation, target_met, missed, digest })
     }
+}
+
+/// At most so many of the rows, evenly: files are often in the order of their classes.
+fn evenly(rows: usize, most: usize) -> Vec<u32> {
+    let count = rows.min(most);
+    (0..count).map(|number| (number * rows / count) as u32).collect()
 }
 
 /// The accuracy of metrics, where the model says classes.

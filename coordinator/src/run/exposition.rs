@@ -184,6 +184,10 @@ fn quality(lines: &mut Lines, live: &Live) {
         lines.gauge("herd_evaluated_epoch", help, last.epoch);
         let help = "Mean training loss of that epoch.";
         lines.known("herd_training_loss", help, last.training_loss);
+        let help = "Accuracy on some training samples after that epoch, as a ratio.";
+        lines.known("herd_training_accuracy_ratio", help, last.training_accuracy);
+        let help = "Mean absolute error on some training samples after that epoch.";
+        lines.known("herd_training_mae", help, last.training_mae);
         let help = "Loss on validation samples after that epoch.";
         lines.known("herd_validation_loss", help, last.validation_loss);
         let help = "Accuracy on validation samples after that epoch, as a ratio.";

@@ -154,7 +154,7 @@ pub enum ControlEvent {
     /// An epoch was evaluated.
     Evaluated {
         /// What was measured.
-        record: EpochRecord,
+        record: Box<EpochRecord>,
         /// The run is to end with it.
         verdict: Option<Verdict>,
         /// Its model is the best so far.
@@ -203,7 +203,7 @@ pub enum DataCommand {
         place: VersionPlace,
     },
     /// Give the master as it is now to evaluation.
-    Evaluate(EpochRecord),
+    Evaluate(Box<EpochRecord>),
     /// Store the master as it is now together with this.
     Keep(Box<Checkpoint>),
 }

@@ -13,11 +13,13 @@ use crate::storage::{CONFIG, EXPORTED_JOB, EXPORTED_MODEL, find, find_run};
 use crate::train::bytes;
 
 /// Columns that come first; the others follow by name.
-const FIRST: [&str; 8] = [
+const FIRST: [&str; 10] = [
     "epoch",
     "seconds",
     "version",
     "training_loss",
+    "training_accuracy",
+    "training_mae",
     "validation_loss",
     "validation_accuracy",
     "validation_mae",

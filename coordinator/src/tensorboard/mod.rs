@@ -147,6 +147,8 @@ impl Display for TensorBoard {
         let step = record.epoch.into();
         let of_training = [
             ("epoch_loss", record.training_loss),
+            ("epoch_accuracy", record.training_accuracy),
+            ("epoch_mae", record.training_mae),
             ("epoch_learning_rate", self.learning_rate),
             ("epoch_samples_per_second", finite(speed)),
         ];

@@ -126,6 +126,8 @@ fn record(epoch: u32) -> EpochRecord {
         seconds: 2.0 * f64::from(epoch),
         version: 1,
         training_loss: Some(1.0 / f64::from(epoch)),
+        training_accuracy: Some(0.875),
+        training_mae: None,
         validation_loss: Some(0.5),
         validation_accuracy: Some(0.75),
         validation_mae: None,
@@ -161,14 +163,11 @@ fn epochs_are_read_back_and_a_second_start_says_from_where_it_counts() {
     assert_eq!(events[0].version, version);
     assert_eq!(events[4].version, version, "{events:?}");
     assert!(events[5].start && events[5].step == 2, "{events:?}");
-    let expected = [
-        (1, "epoch_loss", 1.0),
-        (1, "epoch_samples_per_second", 50.0),
-        (2, "epoch_loss", 0.5),
-        (2, "epoch_samples_per_second", 50.0),
-        (2, "epoch_loss", 0.5),
-        (2, "epoch_samples_per_second", 50.0),
-    ];
+    let expected = [(1, 1.0), (2, 0.5), (2, 0.5)].map(|(epoch, loss)| {
+        let speed = (epoch, "epoch_samples_per_second", 50.0);
+        [(epoch, "epoch_loss", loss), (epoch, "epoch_accuracy", 0.875), speed]
+    });
+    let expected = expected.as_flattened();
     assert_eq!(scalars(&events), expected);
     let events = read(&folder.path().join(VALIDATION));
     assert_eq!(scalars(&events)[..2], [(1, "epoch_loss", 0.5), (1, "epoch_accuracy", 0.75)]);

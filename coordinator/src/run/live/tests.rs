@@ -53,6 +53,8 @@ fn record(epoch: u32) -> EpochRecord {
         seconds: f64::from(epoch) / 3.0,
         version: epoch.into(),
         training_loss: Some(1.0 / 3.0),
+        training_accuracy: Some(0.75),
+        training_mae: Some(1.0 / 7.0),
         validation_loss: Some(1.0 / f64::from(epoch)),
         validation_accuracy: Some(0.5),
         validation_mae: Some(1.0 / 7.0),

@@ -65,6 +65,16 @@ impl Facts {
         })
     }
 
+    /// Whether the model says values, not classes.
+    fn are_values(&self) -> bool {
+        let errors = |record: &EpochRecord| record.validation_mae.or(record.training_mae);
+        let shares = |record: &EpochRecord| record.validation_accuracy.or(record.training_accuracy);
+        let any = |of: fn(&EpochRecord) -> Option<f64>| {
+            self.records.iter().any(|record| of(record).is_some())
+        };
+        any(errors) && !any(shares)
+    }
+
     /// A number of the result.
     fn number(&self, name: &str) -> Option<f64> {
         self.result.as_ref()?.get(name)?.as_f64()

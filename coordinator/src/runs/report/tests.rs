@@ -106,6 +106,8 @@ fn curves_follow_the_metrics_and_the_history_of_the_checkpoint() {
         seconds: 4.0 * f64::from(epoch),
         version: 1,
         training_loss: None,
+        training_accuracy: Some(0.75),
+        training_mae: None,
         validation_loss: Some(loss),
         validation_accuracy: Some(0.5),
         validation_mae: None,

@@ -15,15 +15,16 @@ pub(super) fn html(facts: &Facts) -> String {
     let ended = stretches.last().map_or(0.0, |last| last.end_ms as f64 / 1000.0);
     let last = facts.records.last().map_or(0.0, |record| record.seconds);
     let seconds = ended.max(last).max(facts.shell.seconds);
-    let values = facts.records.iter().any(|record| record.validation_mae.is_some())
-        && !facts.records.iter().any(|record| record.validation_accuracy.is_some());
+    let values = facts.are_values();
     let quality = if values {
+        let training = curve(facts, "training", Style::Beside, |record| record.training_mae);
         let mae = curve(facts, "validation", Style::Main, |record| record.validation_mae);
-        chart("mae", "Mean absolute error", number, true, vec![mae])
+        chart("mae", "Mean absolute error", number, true, vec![training, mae])
     } else {
+        let training = curve(facts, "training", Style::Beside, |record| record.training_accuracy);
         let accuracy = curve(facts, "validation", Style::Main, |record| record.validation_accuracy);
         let shown = |share: f64| format!("{} %", number(100.0 * share));
-        chart("accuracy", "Accuracy", shown, false, vec![accuracy])
+        chart("accuracy", "Accuracy", shown, false, vec![training, accuracy])
     };
     let losses = vec![
         curve(facts, "training", Style::Beside, |record| record.training_loss),

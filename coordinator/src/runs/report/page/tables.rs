@@ -155,16 +155,21 @@ fn epochs(facts: &Facts) -> String {
         let counts = record.counts.rejected.iter();
         by_reason(&counts.map(|(reason, count)| (reason.name(), *count)).collect())
     };
-    let of_values = facts.records.iter().any(|record| record.validation_mae.is_some());
+    let of_values = facts.are_values();
     let shown = thinned(&facts.records, COURSE_MAX);
     let rows = shown.iter().map(|record| {
-        let classes = share(record.validation_accuracy);
+        let [training, validation] = if of_values {
+            [record.training_mae, record.validation_mae].map(value)
+        } else {
+            [record.training_accuracy, record.validation_accuracy].map(share)
+        };
         vec![
             record.epoch.to_string(),
             duration(record.seconds),
             value(record.training_loss),
             value(record.validation_loss),
-            if of_values { value(record.validation_mae) } else { classes },
+            training,
+            validation,
             grouped(record.counts.samples),
             grouped(record.counts.units),
             grouped(record.counts.re_leased),
@@ -184,7 +189,8 @@ fn epochs(facts: &Facts) -> String {
             ("Time", true),
             ("Training loss", true),
             ("Validation loss", true),
-            (if of_values { "Mean absolute error" } else { "Accuracy" }, true),
+            (if of_values { "Training error" } else { "Training accuracy" }, true),
+            (if of_values { "Validation error" } else { "Validation accuracy" }, true),
             ("Samples", true),
             ("Deltas", true),
             ("Leased again", true),
