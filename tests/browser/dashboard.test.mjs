@@ -70,6 +70,8 @@ scenario('the numbers are those of --json, /metrics and the ledger', { minutes: 
   assert.equal(await tab.number('samples'), stored.totals.samples, 'samples of the ledger')
   assert.equal(await tab.number('score'), ledger.test_accuracy)
   assert.equal(await tab.number('score'), metrics.get('herd_test_accuracy_ratio'))
+  const trained = `On training data ${(100 * metrics.get('herd_training_accuracy_ratio')).toFixed(2)}`
+  assert.ok((await tab.page.locator('#metric-words').textContent()).includes(trained), trained)
   assert.equal(await tab.number('seconds'), ledger.seconds)
   assert.equal(await tab.number('speed'), ledger.samples_per_second)
   assert.equal(await listed(tab, 'units-done'), ledger.totals.units)

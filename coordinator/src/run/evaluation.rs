@@ -31,9 +31,9 @@ const BATCH_ROWS: usize = 256;
 /// the data is as good for a mean and a variance as all of it, and as quick each epoch.
 const RE_ESTIMATE_ROWS: u32 = 2048;
 
-/// Training samples that are evaluated after each epoch: enough to see a model that knows them better
-/// than those of validation, and few beside an epoch.
-const TRAINING_ROWS: usize = 512;
+/// Training samples that are evaluated after each epoch, always the same: enough to see a model that
+/// knows them better than those of validation, and few beside an epoch.
+const TRAINING_ROWS: usize = 256;
 
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct EpochRecord {
     pub version: u64,
     /// Mean loss of the epoch's samples, as the workers report it while they train.
     pub training_loss: Option<f64>,
-    /// Of up to 512 training samples, evenly chosen, after the epoch; for classes.
+    /// Of up to 256 training samples, evenly chosen, after the epoch; for classes.
     pub training_accuracy: Option<f64>,
     /// Of the same samples; for values.
     pub training_mae: Option<f64>,
@@ -327,10 +327,8 @@ impl Finisher {
         self.predictor.load(values)?;
         drop(settled);
         master.give_back();
-        let rows = evenly(train.rows(), TRAINING_ROWS);
-        let some = rows.chunks(BATCH_ROWS).map(|rows| train.select(rows));
-        let some = some.flat_map(|part| batches(&part, BATCH_ROWS).collect::<Vec<_>>());
-        let training = evaluation(&self.predictor, some)?;
+        let some = train.select(&evenly(train.rows(), TRAINING_ROWS));
+        let training = evaluation(&self.predictor, batches(&some, BATCH_ROWS))?;
         let validation = validation.as_ref();
         let validation =
             validation.map(|all| evaluation(&self.predictor, batches(all, BATCH_ROWS)));
