@@ -179,7 +179,7 @@ export function thanksWords({ phase, tally, status }) {
   }
   const part = status && status.samples > 0 ? `, ${words.share(tally.samples / status.samples)} of all that the run has learnt from` : ''
   const given = `Your computer contributed ${words.count(tally.samples)}\u00a0samples in ${words.many(tally.accepted, 'accepted update')}${part}.`
-  const next = over ? ` The run is over.${why}` : ' The run goes on without it. Start again whenever you like.'
+  const next = over ? why || ' The run is over.' : ' The run goes on without it. Start again whenever you like.'
   return { title: 'Thank you', text: given + next }
 }
 
