@@ -192,7 +192,7 @@ mod tests {
         assert!(singles[0].iter().zip(&singles[1]).all(same));
 
         let values: Vec<f32> =
-            (0..1 << 20).map(|high| f32::from_bits(high << 12 | high % 3)).collect();
+            (0..1 << 20).map(|high| f32::from_bits((high << 12) | (high % 3))).collect();
         let mut halves = vec![vec![0; 2 * values.len()]; 2];
         narrow(&values, 3.0, &mut halves[0]);
         narrow_plainly(&values, 3.0, &mut halves[1]);

@@ -42,7 +42,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use protocol::limits::{MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
+use protocol::chunk::PIECE_BYTES;
+use protocol::limits::{CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
 use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -66,8 +67,13 @@ pub use tokens::Tokens;
 pub use visitors::connections_max;
 
 /// Read buffer of a session, which it has while it is idle too: axum's default of 128 KiB would cost a
-/// gigabyte at 10,000 sessions. Longer messages get a buffer of their own length.
+/// gigabyte at 10,000 sessions. Longer messages get a buffer of their own length, and no more at a time
+/// is read from the system.
 const READ_BUFFER_BYTES: usize = 8 << 10;
+
+/// The same for models whose deltas come in pieces: each is read in one go, with its heads. Beside such a
+/// model it is little.
+const READ_BUFFER_BYTES_LARGE: usize = PIECE_BYTES + (1 << 10);
 
 /// Who may do what, and who did.
 #[derive(Debug)]
@@ -197,9 +203,11 @@ async fn worker(
         );
         return (StatusCode::UPGRADE_REQUIRED, reason).into_response();
     }
+    let Assignment { upload, table, .. } = &shared.assignment;
+    let large = upload.bytes(table) > CHUNK_BYTES_MAX;
     upgrade
         .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
+        .read_buffer_size(if large { READ_BUFFER_BYTES_LARGE } else { READ_BUFFER_BYTES })
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
