@@ -4,14 +4,16 @@
 //! one it is.
 
 #[cfg(target_arch = "x86_64")]
-use pulp::x86::V3;
+use pulp::x86::{V3, V4};
 
 /// Does the work with the widest vectors that this processor surely has: on x86-64 those of AVX2. Only
 /// what is inlined into `work` profits. The results are the same: nothing is reordered or fused.
 #[inline(always)]
 pub fn with_vectors<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    if let Some(vectors) = V3::try_new() {
+    if let Some(vectors) = V4::try_new() {
+        return vectors.vectorize(work);
+    } else if let Some(vectors) = V3::try_new() {
         return vectors.vectorize(work);
     }
     work()

@@ -398,8 +398,10 @@ impl Writer {
                 signed = Instant::now();
                 self.sign_of_life().await?;
             }
-            self.frame(chunk.clone()).await?;
+            self.shared.traffic.down.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            in_time(self.sink.feed(Message::Binary(chunk.clone()))).await?;
         }
+        in_time(self.sink.flush()).await?;
         self.open.answered(lease);
         Ok(())
     }
@@ -440,10 +442,15 @@ impl Writer {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Close> {
-        match timeout(WRITE_TIMEOUT, self.sink.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Close { goodbye: false, ..Close::protocol(error) }),
-            Err(_) => Err(Close::lost("the worker reads too slowly")),
-        }
+        in_time(self.sink.send(message)).await
+    }
+}
+
+/// What is written to a worker, unless that takes too long.
+async fn in_time(written: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Close> {
+    match timeout(WRITE_TIMEOUT, written).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Close { goodbye: false, ..Close::protocol(error) }),
+        Err(_) => Err(Close::lost("the worker reads too slowly")),
     }
 }

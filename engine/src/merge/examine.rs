@@ -50,7 +50,12 @@ impl Examination {
         for piece in pieces {
             let values = delta.piece(self.pieces, piece, &mut room);
             if piece.role == Role::Parameter {
-                self.square += values.chunks(BLOCK).map(square_of_block).sum::<f64>();
+                // A plain loop: an iterator's sum may be a function of its own, without wide vectors.
+                let mut square = 0.0;
+                for block in values.chunks(BLOCK) {
+                    square += square_of_block(block);
+                }
+                self.square += square;
             } else {
                 let floor = if piece.role == Role::BufferNonNegative { 0.0 } else { f32::MIN };
                 self.finite &= values.iter().all(|value| value.is_finite() && *value >= floor);

@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<Report> {
         ],
         rows: Vec::new(),
         notes: vec![format!(
-            "Two connections over loopback, both ends on this machine's cores. A worker that does \
+            "Eight connections over loopback, both ends on this machine's cores. A worker that does \
              not train pushes a delta while it pulls the parameters for its next lease; the floor \
              is a server in a process of its own that sends each frame back, with the same library \
              and frames of the same length. Medians of {ROUNDS} alternated rounds, lowest and \
