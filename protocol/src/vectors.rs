@@ -6,8 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-/// Does the work with the widest vectors that this processor surely has: on x86-64 those of AVX2. Only
-/// what is inlined into `work` profits. The results are the same: nothing is reordered or fused.
+/// Does the work with the widest vectors that this processor has: on x86-64 those of AVX-512 or AVX2.
+/// Only what is inlined into `work` profits. The results are the same: nothing is reordered or fused.
 #[inline(always)]
 pub fn with_vectors<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

@@ -26,8 +26,8 @@ const PARAMETERS: u64 = 10_011_995;
 /// The coordinator's peak, in models as f32, with 8 workers and with 64: the program itself takes as
 /// much as one, then come master, momentum, the copy that is evaluated, and encoded models, which are a
 /// half each: three deltas, four versions on their way where reading is slow, the current one and memory
-/// that is kept for the next. That is 8.5; the rest is for sockets.
-const MODELS_MAX: f64 = 9.0;
+/// that is kept for the next. That is 8.5; a half is for the buffers of 64 sessions, a half for the allocator.
+const MODELS_MAX: f64 = 9.5;
 
 const JOB: &str = r#"
 seed = 1
