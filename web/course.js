@@ -30,10 +30,13 @@ export class CourseView {
     this.#metric.show(metric.table, over)
     const text = (/** @type {number | null | undefined} */ value) => (metric.accuracy ? words.percent(value, 2) : words.loss(value))
     const [training = [], validation = []] = metric.table.series.map((values) => values.filter(words.known))
-    const best = (/** @type {number[]} */ values) => (metric.accuracy ? Math.max(...values) : Math.min(...values))
-    const held = `On validation data ${text(validation.at(-1))}, at best ${text(best(validation))}. `
-    const trained = `On training data ${text(training.at(-1))}.`
-    setText(box('metric-words'), `${validation.length > 0 ? held : ''}${training.length > 0 ? trained : ''}`.trim())
+    const said = []
+    if (validation.length > 0) {
+      const best = validation.reduce((a, b) => (metric.accuracy ? Math.max(a, b) : Math.min(a, b)))
+      said.push(`On validation data ${text(validation.at(-1))}, at best ${text(best)}.`)
+    }
+    if (training.length > 0) said.push(`On training data ${text(training.at(-1))}.`)
+    setText(box('metric-words'), said.join(' '))
   }
 }
 

@@ -29,11 +29,8 @@ const INFINITY: u32 = 0x7f80_0000;
 /// Each half of `words`, little-endian, times `scale`.
 pub(crate) fn widen(words: &[u8], scale: f32, values: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(wide) = V4::try_new() {
-        let done = values.len() / wide::LANES * wide::LANES;
-        let (blocks, rest) = values.split_at_mut(done);
-        wide::widen(wide, &words[..2 * done], scale, blocks);
-        return widen_plainly(&words[2 * done..], scale, rest);
+    if let Some(vectors) = V4::try_new() {
+        return wide::widen(vectors, words, scale, values);
     }
     widen_plainly(words, scale, values);
 }
@@ -52,11 +49,8 @@ fn widen_plainly(words: &[u8], scale: f32, values: &mut [f32]) {
 /// Each of `values` times `scale` as a half, little-endian.
 pub(crate) fn narrow(values: &[f32], scale: f32, words: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(wide) = V4::try_new() {
-        let done = values.len() / wide::LANES * wide::LANES;
-        let (blocks, rest) = words.split_at_mut(2 * done);
-        wide::narrow(wide, &values[..done], scale, blocks);
-        return narrow_plainly(&values[done..], scale, rest);
+    if let Some(vectors) = V4::try_new() {
+        return wide::narrow(vectors, values, scale, words);
     }
     narrow_plainly(values, scale, words);
 }
@@ -72,7 +66,7 @@ fn narrow_plainly(values: &[f32], scale: f32, words: &mut [u8]) {
     );
 }
 
-/// Whole blocks, by AVX-512's own instructions.
+/// AVX-512's own instructions, and the plain loops for what is left.
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::{__m256i, __m512, _MM_FROUND_TO_NEAREST_INT};
@@ -81,37 +75,41 @@ mod wide {
     use pulp::x86::V4;
 
     /// Values of a block.
-    pub(super) const LANES: usize = 16;
+    const LANES: usize = 16;
 
-    pub(super) fn widen(wide: V4, words: &[u8], scale: f32, values: &mut [f32]) {
-        wide.vectorize(
+    pub(super) fn widen(vectors: V4, words: &[u8], scale: f32, values: &mut [f32]) {
+        let (blocks, rest) = values.as_chunks_mut::<LANES>();
+        let (words, last) = words.as_chunks::<{ 2 * LANES }>();
+        vectors.vectorize(
             #[inline(always)]
             || {
-                let scale = wide.avx512f._mm512_set1_ps(scale);
-                let blocks = values.as_chunks_mut::<LANES>().0.iter_mut();
-                for (block, words) in blocks.zip(words.as_chunks::<{ 2 * LANES }>().0) {
+                let scale = vectors.avx512f._mm512_set1_ps(scale);
+                for (block, words) in blocks.iter_mut().zip(words) {
                     let halves: __m256i = must_cast(*words);
-                    let singles = wide.avx512f._mm512_cvtph_ps(halves);
-                    *block = must_cast(wide.avx512f._mm512_mul_ps(singles, scale));
+                    let singles = vectors.avx512f._mm512_cvtph_ps(halves);
+                    *block = must_cast(vectors.avx512f._mm512_mul_ps(singles, scale));
                 }
             },
         );
+        super::widen_plainly(last, scale, rest);
     }
 
-    pub(super) fn narrow(wide: V4, values: &[f32], scale: f32, words: &mut [u8]) {
+    pub(super) fn narrow(vectors: V4, values: &[f32], scale: f32, words: &mut [u8]) {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
-        wide.vectorize(
+        let (blocks, rest) = words.as_chunks_mut::<{ 2 * LANES }>();
+        let (values, last) = values.as_chunks::<LANES>();
+        vectors.vectorize(
             #[inline(always)]
             || {
-                let scale = wide.avx512f._mm512_set1_ps(scale);
-                let blocks = words.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut();
-                for (block, values) in blocks.zip(values.as_chunks::<LANES>().0) {
+                let scale = vectors.avx512f._mm512_set1_ps(scale);
+                for (block, values) in blocks.iter_mut().zip(values) {
                     let singles: __m512 = must_cast(*values);
-                    let scaled = wide.avx512f._mm512_mul_ps(singles, scale);
-                    *block = must_cast(wide.avx512f._mm512_cvtps_ph::<NEAREST>(scaled));
+                    let scaled = vectors.avx512f._mm512_mul_ps(singles, scale);
+                    *block = must_cast(vectors.avx512f._mm512_cvtps_ph::<NEAREST>(scaled));
                 }
             },
         );
+        super::narrow_plainly(last, scale, rest);
     }
 }
 

@@ -195,6 +195,8 @@ impl Works {
 pub struct Finisher {
     evaluation: Evaluation,
     predictor: Predictor,
+    /// The training samples that are evaluated after each epoch.
+    sample: Dataset,
     best: Option<Best>,
 }
 
@@ -220,7 +222,8 @@ impl Evaluation {
         }
         let predictor = Predictor::empty(&self.plan, &model::cpu());
         let best = self.best_before()?;
-        let mut finisher = Finisher { evaluation: self, predictor, best };
+        let sample = self.train.select(&evenly(self.train.rows(), TRAINING_ROWS));
+        let mut finisher = Finisher { evaluation: self, predictor, sample, best };
         // One thread, so that evaluation takes at most one core from local workers.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let thread =
@@ -318,7 +321,7 @@ impl Finisher {
     /// Evaluates a version on some training samples and those of validation. If there are any of those
     /// it is written, as it may be the best. What is lent goes back before the long part of the work.
     fn measure(&mut self, master: Lent) -> anyhow::Result<(Metrics, Option<Metrics>)> {
-        let Evaluation { plan, folder, names, train, validation, .. } = &self.evaluation;
+        let Evaluation { plan, folder, names, validation, .. } = &self.evaluation;
         let settled = self.settled(&master.values)?;
         let values = settled.as_deref().unwrap_or(&master.values);
         if validation.is_some() {
@@ -327,8 +330,7 @@ impl Finisher {
         self.predictor.load(values)?;
         drop(settled);
         master.give_back();
-        let some = train.select(&evenly(train.rows(), TRAINING_ROWS));
-        let training = evaluation(&self.predictor, batches(&some, BATCH_ROWS))?;
+        let training = evaluation(&self.predictor, batches(&self.sample, BATCH_ROWS))?;
         let validation = validation.as_ref();
         let validation =
             validation.map(|all| evaluation(&self.predictor, batches(all, BATCH_ROWS)));
