@@ -1,5 +1,6 @@
 //! Merging on several cores: a large model is cut into parts that do not touch.
 
+use std::sync::LazyLock;
 use std::thread;
 
 use engine::merge::{Delta, Master, MergeOrder, Part};
@@ -8,11 +9,14 @@ use engine::merge::{Delta, Master, MergeOrder, Part};
 /// values are merged.
 const VALUES_PER_THREAD: usize = 500_000;
 
+/// Asked once: the system opens several files to answer.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+
 /// How many threads share the work on so many values.
 #[must_use]
 pub fn threads_for(values: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    (values / VALUES_PER_THREAD).clamp(1, cores)
+    (values / VALUES_PER_THREAD).clamp(1, *CORES)
 }
 
 /// Does the work on all parts at once, on the last one in this thread.

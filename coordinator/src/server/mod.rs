@@ -75,6 +75,9 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 /// model it is little.
 const READ_BUFFER_BYTES_LARGE: usize = PIECE_BYTES + (1 << 10);
 
+/// Bytes that are written in one go where there are as many, and more: four pieces of parameters.
+const WRITE_BUFFER_BYTES: usize = 4 * PIECE_BYTES;
+
 /// Who may do what, and who did.
 #[derive(Debug)]
 pub struct Access {
@@ -208,6 +211,7 @@ async fn worker(
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(if large { READ_BUFFER_BYTES_LARGE } else { READ_BUFFER_BYTES })
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
