@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::buffers::{Buffer, Buffers};
+use crate::checksum::{Checksum, Summing};
+use crate::codec::Target;
 use crate::frame;
-use crate::id::Digest;
 use crate::limits::CHUNK_BYTES_MAX;
 
 /// How long the pieces of a payload over [`CHUNK_BYTES_MAX`] are cut: sockets keep buffers for the
@@ -72,7 +73,7 @@ pub struct Framing {
     open: usize,
     room: usize,
     written: u64,
-    digest: blake3::Hasher,
+    checksum: Summing,
 }
 
 /// A payload in frames.
@@ -84,8 +85,8 @@ pub struct Framed {
     pub further: Arc<[Bytes]>,
     /// Bytes of the payload.
     pub total: u64,
-    /// Digest of the payload.
-    pub digest: Digest,
+    /// Of the payload.
+    pub checksum: Checksum,
 }
 
 /// Most bytes of a chunk's head: the message's number, and two numbers.
@@ -105,30 +106,13 @@ impl Framing {
             open: 0,
             room: piece,
             written: 0,
-            digest: blake3::Hasher::new(),
+            checksum: Summing::new(),
         }
     }
 
-    /// Writes more of the payload.
-    pub fn write(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            if self.room == 0 {
-                self.close();
-                self.begins.push(self.frames.len());
-                frame::chunk_head(self.transfer, self.written, &mut self.frames);
-                (self.open, self.room) = (self.frames.len(), self.piece);
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(self.room));
-            self.frames.extend_from_slice(now);
-            self.room -= now.len();
-            self.written += now.len() as u64;
-            bytes = later;
-        }
-    }
-
-    /// Ends the piece under way. It is digested while it is in the cache.
+    /// Ends the piece under way. It is summed while it is in the cache.
     fn close(&mut self) {
-        self.digest.update(&self.frames[self.open..]);
+        self.checksum.add(&self.frames[self.open..]);
     }
 
     /// The payload in frames.
@@ -140,8 +124,22 @@ impl Framing {
         let further = self.begins.iter().zip(ends).map(|(begin, end)| bytes.slice(*begin..end));
         let further = further.collect();
         let first = bytes.slice(..self.begins.first().copied().unwrap_or(bytes.len()));
-        let digest = Digest(*self.digest.finalize().as_bytes());
-        Framed { first, further, total: self.written, digest }
+        Framed { first, further, total: self.written, checksum: self.checksum.end() }
+    }
+}
+
+impl Target for Framing {
+    fn space(&mut self, most: usize) -> &mut [u8] {
+        if self.room == 0 {
+            self.close();
+            self.begins.push(self.frames.len());
+            self.frames.write(&frame::chunk_head(self.transfer, self.written));
+            (self.open, self.room) = (self.frames.len(), self.piece);
+        }
+        let count = most.min(self.room);
+        self.room -= count;
+        self.written += count as u64;
+        self.frames.space(count)
     }
 }
 
@@ -208,7 +206,7 @@ impl Assembly {
             return Err(ChunkError::Over { total: self.total, over: end - self.total });
         }
         self.reserve(piece.len());
-        self.received.extend_from_slice(piece);
+        self.received.write(piece);
         if end == self.total {
             Ok(Progress::Complete(self.received.into_bytes()))
         } else {
@@ -229,7 +227,7 @@ impl Assembly {
         if needed > self.received.capacity() {
             let total = usize::try_from(self.total).unwrap_or(usize::MAX);
             let room = needed.max((2 * length).min(total));
-            self.received.reserve_exact(room - length);
+            self.received.reserve(room);
         }
     }
 }

@@ -21,8 +21,8 @@ use crate::vectors::{magnitude, with_vectors};
 /// Tensors with fewer values travel as f32: they cost little, and biases like precision.
 pub const F16_ELEMENTS_MIN: usize = 4096;
 
-/// Values converted at a time: fits the first-level cache.
-const BLOCK: usize = 1024;
+/// Values converted at a time: their halves fit the first-level cache.
+const BLOCK: usize = 8192;
 
 /// The largest value of a tensor becomes a half in `[2^14, 2^15)`: one bit below overflow.
 const TOP_EXPONENT: i32 = 14;
@@ -86,7 +86,7 @@ impl Codec {
     #[must_use]
     pub fn encode(self, table: &TensorTable, values: &[f32]) -> Vec<u8> {
         let mut payload = Vec::with_capacity(self.bytes(table));
-        self.encode_into(table, values, None, |bytes| payload.extend_from_slice(bytes));
+        self.encode_into(table, values, None, &mut payload);
         payload
     }
 
@@ -100,7 +100,7 @@ impl Codec {
         table: &TensorTable,
         values: &[f32],
         magnitudes: Option<&[f32]>,
-        mut write: impl FnMut(&[u8]),
+        target: &mut impl Target,
     ) {
         assert_eq!(values.len(), table.elements(), "values do not match the shape table");
         for (number, (tensor, range)) in table.ranges().enumerate() {
@@ -108,9 +108,9 @@ impl Codec {
                 let values = &values[range];
                 let largest = magnitudes
                     .map_or_else(|| with_vectors(|| magnitude(values)), |all| all[number]);
-                encode_half(values, exponent_for(largest), &mut write);
+                encode_half(values, exponent_for(largest), target);
             } else {
-                encode_single(&values[range], &mut write);
+                encode_single(&values[range], target);
             }
         }
     }
@@ -145,11 +145,40 @@ impl Codec {
     }
 }
 
-fn encode_single(values: &[f32], write: &mut impl FnMut(&[u8])) {
+/// Where encoded values are written.
+pub trait Target {
+    /// The next bytes of the payload, all of which are to be written: `most` of them, or fewer where
+    /// no more lie in a row, but an even number if `most` and all before were even.
+    fn space(&mut self, most: usize) -> &mut [u8];
+
+    /// Copies bytes there.
+    fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let space = self.space(bytes.len());
+            let (now, later) = bytes.split_at(space.len());
+            space.copy_from_slice(now);
+            bytes = later;
+        }
+    }
+}
+
+impl Target for Vec<u8> {
+    fn space(&mut self, most: usize) -> &mut [u8] {
+        let begin = self.len();
+        self.resize(begin + most, 0);
+        &mut self[begin..]
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+fn encode_single(values: &[f32], target: &mut impl Target) {
     if cfg!(target_endian = "little") {
-        write(bytemuck::cast_slice(values));
+        target.write(bytemuck::cast_slice(values));
     } else {
-        values.iter().for_each(|value| write(&value.to_le_bytes()));
+        values.iter().for_each(|value| target.write(&value.to_le_bytes()));
     }
 }
 
@@ -159,14 +188,14 @@ pub(crate) fn decode_single(bytes: &[u8], values: &mut [f32]) {
     }
 }
 
-fn encode_half(values: &[f32], exponent: i32, write: &mut impl FnMut(&[u8])) {
-    write(&(exponent as i16).to_le_bytes());
+fn encode_half(mut values: &[f32], exponent: i32, target: &mut impl Target) {
+    target.write(&(exponent as i16).to_le_bytes());
     let scale = power_of_two(-exponent);
-    let mut words = [0; 2 * BLOCK];
-    for block in values.chunks(BLOCK) {
-        let words = &mut words[..2 * block.len()];
-        narrow(block, scale, words);
-        write(words);
+    while !values.is_empty() {
+        let words = target.space(2 * values.len().min(BLOCK));
+        let (now, later) = values.split_at(words.len() / 2);
+        narrow(now, scale, words);
+        values = later;
     }
 }
 

@@ -85,11 +85,10 @@ pub fn encode<M: Message>(message: &M, payload: &[u8]) -> Result<Bytes, FrameErr
     Ok(frame.into())
 }
 
-/// Writes the start of a chunk's frame, behind which its piece is to be written.
-pub(crate) fn chunk_head(transfer: u32, offset: u64, frames: &mut Vec<u8>) {
-    let message = ToWorker::Chunk { transfer, offset };
-    let extended = postcard::to_extend(&message, std::mem::take(frames));
-    *frames = extended.expect("invariant: two numbers can be written to memory");
+/// The start of a chunk's frame, behind which its piece stands.
+pub(crate) fn chunk_head(transfer: u32, offset: u64) -> Vec<u8> {
+    let head = postcard::to_allocvec(&ToWorker::Chunk { transfer, offset });
+    head.expect("invariant: two numbers can be written to memory")
 }
 
 /// Decodes a frame into its message and payload; the payload shares the frame's memory.

@@ -3,11 +3,13 @@
 //! - [`message`]: one enum per direction, [`frame`]: how a message and its payload become bytes
 //! - [`tensor`]: the shape table; [`codec`]: how tensors become payload bytes; [`pieces`]: how those
 //!   are read a little at a time
-//! - [`chunk`]: payloads over 1 MiB, [`buffers`]: their memory; [`shard`]: blocks of samples
+//! - [`chunk`]: payloads over 1 MiB, [`buffers`]: their memory, [`checksum`]: whether they came whole
+//! - [`shard`]: blocks of samples
 //! - [`order`]: the order of an epoch's samples, computed alike on both ends
 //! - [`limits`]: every limit of the wire; [`vectors`]: loops over many values
 
 pub mod buffers;
+pub mod checksum;
 pub mod chunk;
 pub mod codec;
 pub mod frame;
@@ -22,6 +24,7 @@ pub mod shard;
 pub mod tensor;
 pub mod vectors;
 
+pub use checksum::Checksum;
 pub use codec::Codec;
 pub use id::{Digest, Identity, LeaseId, RunId, SessionId, Version};
 pub use lease::{Lease, Outcome, Reason, Report, Segment};

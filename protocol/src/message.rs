@@ -18,7 +18,8 @@ use crate::limits::{
     SPEC_BYTES_MAX, TEXT_BYTES_MAX, TOKEN_BYTES_MAX,
 };
 use crate::{
-    Digest, Identity, Lease, LeaseId, Outcome, Report, RunId, SessionId, TensorTable, Version,
+    Checksum, Digest, Identity, Lease, LeaseId, Outcome, Report, RunId, SessionId, TensorTable,
+    Version,
 };
 
 /// From a worker to the coordinator.
@@ -150,8 +151,8 @@ pub enum ToWorker {
         transfer: u32,
         /// Encoded size of all parameters.
         total: u64,
-        /// Digest of those bytes.
-        digest: Digest,
+        /// Of those bytes.
+        checksum: Checksum,
     },
     /// Further bytes of a transfer follow in the frame.
     Chunk {

@@ -15,8 +15,8 @@ use protocol::buffers::Buffers;
 use protocol::chunk::{self, Assembly, Progress};
 use protocol::message::{DeviceKind, ShardInfo};
 use protocol::{
-    Assignment, Codec, Digest, Identity, Lease, LeaseId, Outcome, SessionId, ToCoordinator,
-    ToWorker, Version, frame,
+    Assignment, Checksum, Codec, Digest, Identity, Lease, LeaseId, Outcome, SessionId,
+    ToCoordinator, ToWorker, Version, frame,
 };
 use worker_core::{Input, LeaseTrainer, Output, Profile, Worker};
 
@@ -401,7 +401,7 @@ impl World {
             contains,
             transfer,
             total: payload.len() as u64,
-            digest: Digest::of(&payload),
+            checksum: Checksum::of(&payload),
         });
         for (offset, piece) in chunk::pieces(&payload) {
             let message = header.take().unwrap_or(ToWorker::Chunk { transfer, offset });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::chunk::{self, Assembly};
-use protocol::{Assignment, Digest, Lease, LeaseId, Report, ToCoordinator, frame};
+use protocol::{Assignment, Checksum, Digest, Lease, LeaseId, Report, ToCoordinator, frame};
 
 use crate::event::{Output, Stop};
 use crate::pending::PendingDeltas;
@@ -64,7 +64,7 @@ impl Upload {
 pub(crate) struct Download {
     pub(crate) lease: LeaseId,
     pub(crate) contains: Vec<LeaseId>,
-    pub(crate) digest: Digest,
+    pub(crate) checksum: Checksum,
 }
 
 impl Session {

@@ -19,7 +19,8 @@ use protocol::chunk::{self, Assembly};
 use protocol::message::bounded_text;
 use protocol::shard::Shard;
 use protocol::{
-    Assignment, Digest, Hello, Lease, LeaseId, Outcome, Reason, ToCoordinator, ToWorker, frame,
+    Assignment, Checksum, Digest, Hello, Lease, LeaseId, Outcome, Reason, ToCoordinator, ToWorker,
+    frame,
 };
 
 use crate::event::{Input, Output, Profile, Stop};
@@ -204,12 +205,12 @@ impl Worker {
                 Ok(())
             }
             ToWorker::Lease(lease) => session.accept(lease),
-            ToWorker::Parameters { lease, contains, transfer, total, digest, .. } => {
+            ToWorker::Parameters { lease, contains, transfer, total, checksum, .. } => {
                 let assignment = session.assignment()?;
                 let limit = assignment.download.bytes(&assignment.table) as u64;
                 let progress = Assembly::start(&self.buffers, transfer, total, limit, payload)
                     .map_err(broken)?;
-                self.download(now, Download { lease, contains, digest }, progress)
+                self.download(now, Download { lease, contains, checksum }, progress)
             }
             ToWorker::Chunk { transfer, offset } => {
                 let (download, assembly) = session
@@ -301,8 +302,8 @@ impl Worker {
             }
             chunk::Progress::Complete(payload) => payload,
         };
-        if Digest::of(&payload) != download.digest {
-            return Err(Stop::Broken("parameters came with another digest".to_owned()));
+        if Checksum::of(&payload) != download.checksum {
+            return Err(Stop::Broken("parameters came with another checksum".to_owned()));
         }
         let assignment = session.assignment()?;
         let mut values = Vec::new();

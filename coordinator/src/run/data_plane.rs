@@ -219,7 +219,7 @@ impl State {
     fn framed(&self, values: &[f32], magnitudes: Option<&[f32]>) -> Framed {
         let total = self.codec.bytes(&self.table);
         let mut framing = Framing::new(&self.buffers, self.version.number as u32, total);
-        self.codec.encode_into(&self.table, values, magnitudes, |bytes| framing.write(bytes));
+        self.codec.encode_into(&self.table, values, magnitudes, &mut framing);
         framing.end()
     }
 }

@@ -384,11 +384,11 @@ impl Writer {
             }
         };
         let version = parameters.version;
-        let Framed { first, further, total, digest } = parameters.payload;
+        let Framed { first, further, total, checksum } = parameters.payload;
         // The chunks are the same for all who pull this version: it names their transfer.
         let transfer = version.number as u32;
         let announcement =
-            ToWorker::Parameters { lease, version, contains, transfer, total, digest };
+            ToWorker::Parameters { lease, version, contains, transfer, total, checksum };
         self.message(&announcement, &first).await?;
         // A worker that only listens shows by its pongs that it does.
         let mut signed = Instant::now();

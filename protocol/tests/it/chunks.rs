@@ -5,10 +5,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::buffers::Buffers;
 use protocol::chunk::{Assembly, ChunkError, Framing, PIECE_BYTES, Progress, pieces};
+use protocol::codec::Target;
 use protocol::limits::CHUNK_BYTES_MAX;
-use protocol::{Digest, ToWorker, frame};
+use protocol::{Checksum, Codec, Role, ToWorker, frame};
 
-use super::cases;
+use super::{cases, table, tensor};
 
 /// The assembly that is under way after a first piece.
 fn started(total: u64, first: &[u8]) -> Assembly {
@@ -17,6 +18,33 @@ fn started(total: u64, first: &[u8]) -> Assembly {
     {
         Progress::Partial(assembly) => assembly,
         Progress::Complete(payload) => panic!("complete with {} bytes", payload.len()),
+    }
+}
+
+/// Values that are encoded into frames come to the same bytes as values that are encoded whole.
+#[test]
+fn values_are_encoded_into_frames() {
+    let tensors = [
+        tensor("bias", &[5], Role::Parameter),
+        tensor("kernel", &[700, 1001], Role::Parameter),
+        tensor("variance", &[33], Role::BufferNonNegative),
+        tensor("dense", &[4096], Role::Parameter),
+    ];
+    let table = table(&tensors);
+    let values: Vec<f32> = (0..table.elements()).map(|place| (place % 977) as f32 / 64.0).collect();
+    for codec in [Codec::F16, Codec::F32] {
+        let payload = codec.encode(&table, &values);
+        assert_eq!(payload.len(), codec.bytes(&table));
+        assert!(payload.len() > CHUNK_BYTES_MAX, "it takes several pieces");
+        let mut framing = Framing::new(&Buffers::default(), 9, payload.len());
+        codec.encode_into(&table, &values, None, &mut framing);
+        let framed = framing.end();
+        let mut joined = framed.first.to_vec();
+        for chunk in framed.further.iter() {
+            joined.extend_from_slice(&frame::decode::<ToWorker>(chunk).unwrap().1);
+        }
+        assert!(joined == payload, "{codec}");
+        assert_eq!(framed.checksum, Checksum::of(&payload), "{codec}");
     }
 }
 
@@ -30,7 +58,7 @@ fn frames_hold_the_pieces_of_a_payload() {
         let mut framing = Framing::new(&Buffers::default(), 9, total);
         payload.chunks(777).for_each(|bytes| framing.write(bytes));
         let framed = framing.end();
-        assert_eq!((framed.total, framed.digest), (total as u64, Digest::of(&payload)), "{total}");
+        assert_eq!((framed.total, framed.checksum), (total as u64, Checksum::of(&payload)));
         let mut pieces = pieces(&payload);
         assert_eq!(pieces.next(), Some((0, &framed.first[..])), "{total}");
         for chunk in framed.further.iter() {

@@ -11,6 +11,7 @@ const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
 const MESSAGE: &str = include_str!("../../src/message.rs");
 const LEASE: &str = include_str!("../../src/lease.rs");
 const ID: &str = include_str!("../../src/id.rs");
+const CHECKSUM: &str = include_str!("../../src/checksum.rs");
 const TENSOR: &str = include_str!("../../src/tensor.rs");
 const CODEC: &str = include_str!("../../src/codec.rs");
 const FRAME: &str = include_str!("../../src/frame.rs");
@@ -235,7 +236,8 @@ fn orders_to_check_against() {
 
 #[test]
 fn the_sources_are_those_that_were_described() {
-    let sources = [MESSAGE, LEASE, ID, TENSOR, CODEC, FRAME, CHUNK, SHARD, ORDER, LIMITS].concat();
+    let sources =
+        [MESSAGE, LEASE, ID, CHECKSUM, TENSOR, CODEC, FRAME, CHUNK, SHARD, ORDER, LIMITS].concat();
     let digest = Digest::of(sources.as_bytes());
     assert!(
         DOCUMENT.contains(&format!("`{digest}`")),

@@ -4,8 +4,8 @@
 
 use protocol::message::{DeviceKind, Hello, ShardInfo};
 use protocol::{
-    Assignment, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role, RunId,
-    Segment, SessionId, ToCoordinator, ToWorker, Version,
+    Assignment, Checksum, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role,
+    RunId, Segment, SessionId, ToCoordinator, ToWorker, Version,
 };
 
 use super::{bytes, table, tensor};
@@ -147,11 +147,10 @@ pub(crate) fn to_worker() -> Vec<Example<ToWorker>> {
                 contains: vec![EARLIER],
                 transfer: 4,
                 total: 6,
-                digest: Digest([0x22; 32]),
+                checksum: Checksum(0x1234_5678),
             },
             "010203040506",
-            "04 03ac02 0311 01 03ab02 04 06
-             2222222222222222222222222222222222222222222222222222222222222222",
+            "04 03ac02 0311 01 03ab02 04 06 f8acd19101",
         ),
         Example::new(ToWorker::Chunk { transfer: 4, offset: 1 << 20 }, "ff", "05 04 808040"),
         Example::new(ToWorker::Grant { lease: LEASE }, "", "06 03ac02"),

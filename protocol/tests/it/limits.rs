@@ -10,7 +10,8 @@ use protocol::limits::{
 use protocol::message::{Hello, MessageError, ShardInfo, bounded_text};
 use protocol::tensor::TableError;
 use protocol::{
-    Assignment, Digest, Lease, LeaseId, Role, Segment, TensorInfo, ToCoordinator, ToWorker, Version,
+    Assignment, Checksum, Digest, Lease, LeaseId, Role, Segment, TensorInfo, ToCoordinator,
+    ToWorker, Version,
 };
 
 use super::{examples, tensor};
@@ -256,7 +257,7 @@ fn the_longest_header_fits_before_a_full_chunk() {
         contains: vec![lease; PENDING_MAX],
         transfer: u32::MAX,
         total: u64::MAX,
-        digest: Digest([255; 32]),
+        checksum: Checksum(u64::MAX),
     };
     let frame = frame::encode(&parameters, &vec![0; CHUNK_BYTES_MAX]).unwrap();
     assert!(frame.len() <= MESSAGE_BYTES_MAX);

@@ -7,8 +7,8 @@ use protocol::frame::{self, Message};
 use protocol::message::{DeviceKind, Hello, ShardInfo};
 use protocol::shard::{self, ColumnInfo, Dtype, Shard};
 use protocol::{
-    Assignment, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role, RunId,
-    Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version,
+    Assignment, Checksum, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role,
+    RunId, Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version,
 };
 
 use super::cases;
@@ -162,11 +162,11 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         lease().prop_map(ToWorker::Lease),
         (
             (lease_id(), version(), vec(lease_id(), 0..=16)),
-            (any::<u32>(), 1..=u64::MAX, any::<[u8; 32]>())
+            (any::<u32>(), 1..=u64::MAX, any::<u64>())
         )
-            .prop_map(|((lease, version, contains), (transfer, total, digest))| {
-                let digest = Digest(digest);
-                ToWorker::Parameters { lease, version, contains, transfer, total, digest }
+            .prop_map(|((lease, version, contains), (transfer, total, checksum))| {
+                let checksum = Checksum(checksum);
+                ToWorker::Parameters { lease, version, contains, transfer, total, checksum }
             }),
         any::<(u32, u64)>().prop_map(|(transfer, offset)| ToWorker::Chunk { transfer, offset }),
         lease_id().prop_map(|lease| ToWorker::Grant { lease }),

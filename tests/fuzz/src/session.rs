@@ -12,8 +12,8 @@ use protocol::chunk::pieces;
 use protocol::message::{DeviceKind, ShardInfo};
 use protocol::shard::{self, ColumnInfo, Dtype};
 use protocol::{
-    Assignment, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role, RunId,
-    Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version, frame,
+    Assignment, Checksum, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role,
+    RunId, Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version, frame,
 };
 use worker_core::{Input as Happening, Job, Output, Profile, Trained, Worker};
 
@@ -217,15 +217,16 @@ impl Scene {
         if kind % 8 == 7 {
             payload = input.piece().to_vec();
         }
-        let mut digest = Digest::of(&payload);
-        digest.0[0] ^= u8::from(kind % 16 == 6);
+        let mut checksum = Checksum::of(&payload);
+        checksum.0 ^= u64::from(kind % 16 == 6);
         let total = payload.len() as u64;
         let first = if kind < 64 { usize::from(input.u8()) } else { payload.len() };
         let payload = Bytes::from(payload);
         let piece =
             pieces(&payload[..first.min(payload.len())]).next().map_or(&[][..], |(_, piece)| piece);
         let version = Version { incarnation: 1, number: self.leases };
-        let message = ToWorker::Parameters { lease, version, contains, transfer: 3, total, digest };
+        let message =
+            ToWorker::Parameters { lease, version, contains, transfer: 3, total, checksum };
         self.rest = Some((payload.clone(), piece.len() as u64));
         self.says_with(&message, piece);
     }

@@ -17,8 +17,8 @@ use protocol::frame::{self, Message};
 use protocol::message::{DeviceKind, Hello, ShardInfo};
 use protocol::shard::{self, ColumnInfo, Dtype};
 use protocol::{
-    Assignment, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role, RunId,
-    Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version,
+    Assignment, Checksum, Codec, Digest, Identity, Lease, LeaseId, Outcome, Reason, Report, Role,
+    RunId, Segment, SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version,
 };
 
 use super::{corpus, examples};
@@ -150,7 +150,7 @@ fn to_worker() -> Vec<(&'static str, ToWorker)> {
         contains: vec![EARLIER],
         transfer: 4,
         total: 6,
-        digest: Digest([0x22; 32]),
+        checksum: Checksum(0x1234_5678),
     };
     vec![
         ("welcome", ToWorker::Welcome { session: SessionId(u64::MAX), software: "herd".into() }),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use protocol::limits::MESSAGE_BYTES_MAX;
 use protocol::{
-    Assignment, Codec, Digest, Lease, LeaseId, Outcome, Role, RunId, SUBPROTOCOL, Segment,
+    Assignment, Checksum, Codec, Lease, LeaseId, Outcome, Role, RunId, SUBPROTOCOL, Segment,
     SessionId, TensorInfo, TensorTable, ToCoordinator, ToWorker, Version, frame,
 };
 use tests::process::Invitation;
@@ -109,11 +109,11 @@ async fn session(stream: TcpStream, assignment: &Assignment, parameters: &Bytes)
                 (vec![ToWorker::Lease(lease(last))], &[])
             }
             ToCoordinator::Pull { lease, pending } => {
-                let digest = Digest::of(parameters);
+                let checksum = Checksum::of(parameters);
                 let total = parameters.len() as u64;
                 let (contains, transfer) = (pending, 1);
                 let answer =
-                    ToWorker::Parameters { lease, version, contains, transfer, total, digest };
+                    ToWorker::Parameters { lease, version, contains, transfer, total, checksum };
                 (vec![answer], parameters)
             }
             ToCoordinator::Offer { lease, .. } => (vec![ToWorker::Grant { lease }], &[]),
