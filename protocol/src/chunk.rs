@@ -50,10 +50,20 @@ pub enum ChunkError {
     },
 }
 
+/// Whether a payload of so many bytes is cut into pieces of [`PIECE_BYTES`], instead of going whole.
+#[must_use]
+pub fn is_cut(bytes: usize) -> bool {
+    bytes > CHUNK_BYTES_MAX
+}
+
+fn piece_bytes(total: usize) -> usize {
+    if is_cut(total) { PIECE_BYTES } else { CHUNK_BYTES_MAX }
+}
+
 /// The pieces of a payload with their offsets; the first travels with the message that announces
 /// the transfer, the others as `Chunk`s.
 pub fn pieces(payload: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let bytes = if payload.len() > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+    let bytes = piece_bytes(payload.len());
     payload.chunks(bytes).enumerate().map(move |(index, piece)| ((index * bytes) as u64, piece))
 }
 
@@ -69,9 +79,8 @@ pub struct Framing {
     frames: Buffer,
     /// Where the frames begin.
     begins: Vec<usize>,
-    /// Where the piece under way begins, and the bytes that are still to come of it.
+    /// Where the piece under way begins.
     open: usize,
-    room: usize,
     written: u64,
     checksum: Summing,
 }
@@ -96,7 +105,7 @@ impl Framing {
     /// A payload of `total` bytes; `transfer` names it in its chunks.
     #[must_use]
     pub fn new(buffers: &Buffers, transfer: u32, total: usize) -> Self {
-        let piece = if total > CHUNK_BYTES_MAX { PIECE_BYTES } else { CHUNK_BYTES_MAX };
+        let piece = piece_bytes(total);
         let further = total / piece;
         Self {
             transfer,
@@ -104,7 +113,6 @@ impl Framing {
             frames: buffers.take(total + further * HEAD_BYTES_MAX),
             begins: Vec::with_capacity(further + 1),
             open: 0,
-            room: piece,
             written: 0,
             checksum: Summing::new(),
         }
@@ -130,14 +138,13 @@ impl Framing {
 
 impl Target for Framing {
     fn space(&mut self, most: usize) -> &mut [u8] {
-        if self.room == 0 {
+        if self.frames.len() == self.open + self.piece {
             self.close();
             self.begins.push(self.frames.len());
             self.frames.write(&frame::chunk_head(self.transfer, self.written));
-            (self.open, self.room) = (self.frames.len(), self.piece);
+            self.open = self.frames.len();
         }
-        let count = most.min(self.room);
-        self.room -= count;
+        let count = most.min(self.open + self.piece - self.frames.len());
         self.written += count as u64;
         self.frames.space(count)
     }

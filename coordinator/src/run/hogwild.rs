@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::board::Board;
 use super::examining::Examiner;
-use super::{Alarm, ControlEvent};
+use super::{Alarm, ControlEvent, parallel};
 
 /// Threads that merge: more would only wait for the memory.
 const THREADS_MAX: usize = 8;
@@ -70,7 +70,6 @@ impl Crew {
         let queue = Arc::new(Mutex::new(queue));
         let shared = Arc::new(Shared::new(master, with_momentum));
         let merges = Arc::new(Merges::default());
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let hand = Hand {
             queue,
             shared: shared.clone(),
@@ -79,7 +78,7 @@ impl Crew {
             events: events.clone(),
             board: board.clone(),
         };
-        let threads = (0..cores.clamp(2, THREADS_MAX)).map(|number| {
+        let threads = (0..(*parallel::CORES).clamp(2, THREADS_MAX)).map(|number| {
             let hand = hand.clone();
             let name = format!("herd-merge-{number}");
             thread::Builder::new().name(name).spawn(move || hand.run())

@@ -9,8 +9,8 @@ use engine::merge::{Delta, Master, MergeOrder, Part};
 /// values are merged.
 const VALUES_PER_THREAD: usize = 500_000;
 
-/// Asked once: the system opens several files to answer.
-static CORES: LazyLock<usize> =
+/// How many there are. Asked once: the system opens several files to answer.
+pub static CORES: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// How many threads share the work on so many values.

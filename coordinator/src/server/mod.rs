@@ -42,8 +42,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use protocol::chunk::PIECE_BYTES;
-use protocol::limits::{CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
+use protocol::chunk::{PIECE_BYTES, is_cut};
+use protocol::limits::{MESSAGE_BYTES_MAX, WRITE_BUFFER_BYTES_MAX};
 use protocol::{Assignment, Digest, SUBPROTOCOL};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -75,7 +75,7 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 /// model it is little.
 const READ_BUFFER_BYTES_LARGE: usize = PIECE_BYTES + (1 << 10);
 
-/// Bytes that are written in one go where there are as many, and more: four pieces of parameters.
+/// Parameters are given to the system once so many bytes of them wait: four pieces at a time.
 const WRITE_BUFFER_BYTES: usize = 4 * PIECE_BYTES;
 
 /// Who may do what, and who did.
@@ -207,7 +207,7 @@ async fn worker(
         return (StatusCode::UPGRADE_REQUIRED, reason).into_response();
     }
     let Assignment { upload, table, .. } = &shared.assignment;
-    let large = upload.bytes(table) > CHUNK_BYTES_MAX;
+    let large = is_cut(upload.bytes(table));
     upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(if large { READ_BUFFER_BYTES_LARGE } else { READ_BUFFER_BYTES })

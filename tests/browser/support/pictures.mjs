@@ -16,6 +16,8 @@ export async function picture(tab, state, sizes = SIZES) {
   await mkdir(PICTURES, { recursive: true })
   for (const [size, viewport] of Object.entries(sizes)) {
     await tab.page.setViewportSize(viewport)
+    // Charts take their new width after the first frame in which they have it.
+    await tab.page.evaluate(() => new Promise((fits) => requestAnimationFrame(() => requestAnimationFrame(fits))))
     for (const colorScheme of SCHEMES) {
       await tab.page.emulateMedia({ colorScheme })
       const file = path.join(PICTURES, `${state}-${size}-${colorScheme}.png`)
